@@ -1,0 +1,1 @@
+"""The specification of Gaugeline, as tests. (This file keeps `tests/agent` from shadowing `agent`.)"""
