@@ -22,7 +22,8 @@ def usage() -> str:
     width = max(len(name) for name in COMMANDS)
     lines = [f"  {name:<{width}}  {about}" for name, (_, about) in COMMANDS.items()]
     return (
-        "usage: gaugeline COMMAND ...\n\nGaugeline reads devices at the edge and proves what became of every sample.\n\n"
+        "usage: gaugeline COMMAND ...\n\n"
+        "Gaugeline reads devices at the edge and proves what became of every sample.\n\n"
         + "\n".join(lines)
         + "\n\n`gaugeline COMMAND --help` says what each can do.\n"
     )

@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import InfluxDB, Mosquitto
+
+# No time limits: the machines that run this are shared, and a slow one is no defect of the code.
+settings.register_profile("gaugeline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gaugeline")
 
 
 @pytest.fixture

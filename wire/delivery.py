@@ -166,12 +166,10 @@ def check_confirmation(confirmation: Confirmation, published: Mapping[int, str])
     refused = 0
     for r in confirmation.ranges:
         span = range(r.first, r.last + 1)
-        if (
-            len(span) > len(published)
-            or any(n not in published for n in span)
-            or digest_of_digests([published[n] for n in span]) != r.digest
-        ):
-            refused += 1
-        else:
+        # The length first: a forged range of a billion numbers must cost nothing.
+        known = len(span) <= len(published) and all(n in published for n in span)
+        if known and digest_of_digests([published[n] for n in span]) == r.digest:
             numbers.extend(span)
+        else:
+            refused += 1
     return numbers, refused

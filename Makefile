@@ -1,0 +1,61 @@
+# make demo   the whole chain on this machine   (FOR=60 REPORT=report.json STORE=... PORT=8080)
+# make test   the whole test suite, servers included
+# make setup | lint | bench | models
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin
+FOR    ?=
+REPORT ?=
+STORE  ?=
+PORT   ?=
+ARGS   ?=
+
+.PHONY: demo test setup lint bench models lock proto servers browser-servers clean help
+
+help:
+	@sed -n '1,3s/^# //p' Makefile
+
+demo: setup
+	@$(RUN)/gaugeline demo $(if $(FOR),--for $(FOR)) $(if $(REPORT),--report $(REPORT)) \
+	  $(if $(STORE),--store $(STORE)) $(if $(PORT),--http 127.0.0.1:$(PORT)) $(ARGS)
+
+setup:
+	@PYTHON=$(PYTHON) deploy/setup/environment.sh
+
+servers: setup
+	@deploy/setup/servers.sh
+
+test: servers
+	@rm -f .coverage .coverage.*
+	@$(RUN)/python -m pytest --cov --cov-report= $(ARGS)
+	@$(RUN)/python -m coverage report
+
+lint: setup
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/python deploy/setup/check_sources.py
+
+bench: servers
+	@$(RUN)/python -m benchmarks $(ARGS)
+
+# The packaged models, rebuilt from the simulator's normal operation to the same bytes.
+models: setup
+	@deploy/setup/models.sh
+
+# For developers: new locks (versions and hashes, no addresses) and the generated schema.
+lock: setup
+	$(RUN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra dev pyproject.toml -o requirements/dev.lock
+	$(RUN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  -c requirements/dev.lock pyproject.toml -o requirements/gateway.lock
+	$(RUN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra cloud -c requirements/dev.lock pyproject.toml -o requirements/cloud.lock
+
+proto: setup
+	$(RUN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. wire/sparkplug.proto
+
+clean:
+	rm -rf $(VENV) .stamps build dist var cloud/web/static/dist cloud/web/assets/node_modules
