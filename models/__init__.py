@@ -1,0 +1,1 @@
+"""What scores an asset, how it was made, and how it is run."""

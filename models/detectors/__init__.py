@@ -1,0 +1,1 @@
+"""Detectors: one file each, trained from normal operation, exported as one ONNX graph."""

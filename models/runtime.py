@@ -1,0 +1,155 @@
+"""Runs a model file: one row in, one score with its shares out; state is carried from row to row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models import alarm_logic
+from models import manifest as manifests
+from models.manifest import Manifest
+from wire.block import FloatArray
+from wire.errors import ModelError
+
+ROW, SCORE, SHARES, DEVIATIONS = "row", "score", "shares", "deviations"
+NEXT = "_next"  # the state `x` comes back as the output `x_next`
+
+
+class Score(NamedTuple):
+    """What one row is worth.
+
+    score: >= 0, higher is stranger; NaN when the row held one. threshold: in the score's unit. shares: shape
+    (n_inputs,), each input's part of the score, >= 0, sum 1. warming: True while too few rows were seen for the
+    score to count. anomaly: the alarm after latch and hysteresis. deviations: shape (n_inputs,), smoothed distance of
+    each input from its usual value in robust standard deviations; above 0 is too high.
+    """
+
+    score: float
+    threshold: float
+    shares: FloatArray
+    warming: bool
+    anomaly: bool
+    deviations: FloatArray
+
+
+class Running:
+    """One asset's way through a model. Not to be shared between assets or threads."""
+
+    def __init__(self, model: Model) -> None:
+        self._manifest = model.manifest
+        self._run: Callable[[Any, dict[str, Any]], list[Any]] = model.session.run
+        self._states = model.states
+        self._outputs = [SCORE, SHARES, DEVIATIONS, *(name + NEXT for name in model.states)]
+        self._feed: dict[str, Any] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets every row seen: after a gap, or when the asset was switched off."""
+        self._feed = {name: np.zeros(size, np.float32) for name, size in self._states.items()}
+        self._rows = 0
+        self._alarm = alarm_logic.CALM
+
+    def score(self, row: FloatArray) -> Score:
+        """Scores one row.
+
+        row: shape (n_inputs,), in the manifest's order and units. A NaN in it gives a NaN score and is not remembered.
+        """
+        feed, manifest = self._feed, self._manifest
+        feed[ROW] = row.astype(np.float32)
+        score, shares, deviations, *states = self._run(self._outputs, feed)
+        number = float(score[0])
+        if not math.isnan(number):
+            for name, state in zip(self._states, states, strict=True):
+                feed[name] = state
+            self._rows += 1
+        warming = self._rows <= manifest.warm_up_rows
+        if not warming:
+            self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, manifest.threshold)
+        return Score(
+            number,
+            manifest.threshold,
+            shares.astype(np.float64),
+            warming,
+            self._alarm.raised,
+            deviations.astype(np.float64),
+        )
+
+
+class Model:
+    """One loaded file. session: onnxruntime's; states: name -> number of float32 values carried from row to row."""
+
+    def __init__(self, manifest: Manifest, session: Any, states: dict[str, int]) -> None:
+        self.manifest = manifest
+        self.session = session
+        self.states = states
+
+    def start(self) -> Running:
+        """A fresh run, for one asset; a model may have many."""
+        return Running(self)
+
+
+def load(path: Path) -> Model:
+    """Opens a model file for scoring. Raises ModelError."""
+    manifest = manifests.read(path)
+    try:
+        import onnxruntime
+    except ImportError as fault:
+        raise ModelError(
+            f"{path}: scoring is off on this machine: onnxruntime is not installed "
+            "(there is none for 32-bit ARM; elsewhere: pip install onnxruntime). Everything else runs."
+        ) from fault
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = False  # a row is a few bytes: the arena would only cost memory
+    options.log_severity_level = 3
+    # onnxruntime's errors have no common base but Exception, and no public home.
+    kinds = ("Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented", "NoModel", "NoSuchFile")
+    failures = tuple(getattr(onnxruntime.capi.onnxruntime_pybind11_state, kind) for kind in kinds)
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except failures as fault:
+        raise ModelError(f"{path}: onnxruntime cannot load it: {str(fault).splitlines()[0]}") from fault
+    return Model(manifest, session, _states(session, manifest, path))
+
+
+def _states(session: Any, manifest: Manifest, path: Path) -> dict[str, int]:
+    """The graph's states, after a look whether graph and description fit. Raises ModelError."""
+    inputs = {each.name: each.shape for each in session.get_inputs()}
+    outputs = {each.name for each in session.get_outputs()}
+    wanted = [len(manifest.inputs)]
+    if inputs.pop(ROW, None) != wanted:
+        raise ModelError(f"{path}: its graph does not take a row of the {wanted[0]} inputs that it describes")
+    missing = {SCORE, SHARES, DEVIATIONS, *(name + NEXT for name in inputs)} - outputs
+    if missing:
+        raise ModelError(f"{path}: its graph does not give {', '.join(sorted(missing))}")
+    return {name: int(shape[0]) for name, shape in inputs.items()}
+
+
+def packaged() -> dict[str, Path]:
+    """The models that come with Gaugeline: name -> file."""
+    folder = Path(str(resources.files("models") / "packaged"))
+    return {file.stem: file for file in sorted(folder.glob("*.onnx"))}
+
+
+def resolve(path_or_name: str, beside: Path) -> Path:
+    """The file that a configuration means: a path (relative ones beside it), or the name of a packaged model.
+
+    beside: the folder of the configuration file. Raises ModelError that lists the packaged names.
+    """
+    file = beside / path_or_name
+    if file.is_file():
+        return file
+    ours = packaged()
+    name = path_or_name.removesuffix(".onnx")
+    if name in ours:
+        return ours[name]
+    raise ModelError(
+        f"model {path_or_name!r}: no such file in {beside}, and no packaged model of that name "
+        f"(there are: {', '.join(ours) or 'none'})"
+    )
