@@ -1,0 +1,1 @@
+"""The agent: reads the field, judges it, decides what is worth telling."""

@@ -1,0 +1,72 @@
+"""The Driver protocol: one open line, and what is asked of it and answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.spec import Table
+
+Clock = Callable[[], int]
+"""UTC epoch milliseconds; may step back."""
+
+WordArray = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One read request: count registers (or bits) of a table from a zero-based address."""
+
+    table: Table
+    address: int
+    count: int
+
+    @property
+    def bits(self) -> bool:
+        """True for the tables of single bits."""
+        return self.table in ("coil", "discrete")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a device answered to a Span. words: shape (span.count,), registers as they came, or bits as 0 and 1.
+
+    ts_ms: when the last byte of the answer was heard.
+    """
+
+    ts_ms: int
+    words: WordArray
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One whole frame of a streaming device. text is None when the bytes are no legal text or overlong."""
+
+    ts_ms: int
+    text: str | None
+
+
+class Driver(Protocol):
+    """One line. open raises LineDown; read and stream raise LineDown, DeviceSilent, DeviceGarbled, DeviceRefused.
+
+    After LineDown the line is closed; open may be called again. late: answers that came too late or belonged to
+    another request and were kept away from the values.
+    """
+
+    late: int
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def read(self, unit_id: int, span: Span) -> Answer:
+        """One request, one answer. A driver that only streams raises LineDown."""
+        ...
+
+    def stream(self) -> AsyncIterator[Frame]:
+        """Frames as they come, until LineDown."""
+        ...
