@@ -1,0 +1,1 @@
+"""The host application: collects, stores, confirms, and shows what became of every sample."""

@@ -1,0 +1,86 @@
+"""The balance: what became of every sample that a gateway produced. Types and arithmetic; no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+
+from wire.ids import NodeId
+
+
+@dataclass(slots=True)
+class Counts:
+    """Samples of one device, one gateway or all. Each figure is counted where it happened; none is a remainder.
+
+    lost is the check: produced - stored - dead_letters - dropped - in_flight - collided, and must be 0.
+    """
+
+    produced: int = 0
+    suppressed: int = 0
+    refused: int = 0
+    stored: int = 0
+    dead_letters: int = 0
+    dropped: int = 0
+    in_flight: int = 0
+    collided: int = 0
+
+    @property
+    def lost(self) -> int:
+        return self.produced - self.stored - self.dead_letters - self.dropped - self.in_flight - self.collided
+
+    def add(self, other: Counts) -> None:
+        for f in fields(self):
+            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+
+    def as_json(self) -> dict[str, int]:
+        return {**asdict(self), "lost": self.lost}
+
+
+@dataclass(slots=True)
+class Balance:
+    """The audit's result.
+
+    devices: (edge node, device) -> counts. duplicates: batches that came again and were not stored again.
+    gaps: gap records, one per start of a gateway that had run before. strangers: rows of nodes that send no counters.
+    """
+
+    devices: dict[tuple[NodeId, str], Counts] = field(default_factory=dict)
+    duplicates: dict[NodeId, int] = field(default_factory=dict)
+    gaps: dict[NodeId, int] = field(default_factory=dict)
+    strangers: int = 0
+
+    @property
+    def total(self) -> Counts:
+        total = Counts()
+        for counts in self.devices.values():
+            total.add(counts)
+        return total
+
+    @property
+    def gateways(self) -> dict[NodeId, Counts]:
+        found: dict[NodeId, Counts] = {}
+        for (node, _), counts in self.devices.items():
+            found.setdefault(node, Counts()).add(counts)
+        return found
+
+    @property
+    def ok(self) -> bool:
+        """True when no device's balance is off, in either direction."""
+        return all(counts.lost == 0 for counts in self.devices.values())
+
+    def as_json(self) -> dict[str, object]:
+        gateways: dict[str, dict[str, object]] = {}
+        for node, counts in sorted(self.gateways.items()):
+            gateways[str(node)] = {
+                **counts.as_json(),
+                "duplicates": self.duplicates.get(node, 0),
+                "gaps": self.gaps.get(node, 0),
+            }
+        return {
+            "ok": self.ok,
+            **self.total.as_json(),
+            "duplicates": sum(self.duplicates.values()),
+            "gaps": sum(self.gaps.values()),
+            "strangers": self.strangers,
+            "devices": {f"{node}/{device}": c.as_json() for (node, device), c in sorted(self.devices.items())},
+            "gateways": gateways,
+        }

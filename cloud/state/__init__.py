@@ -1,0 +1,1 @@
+"""The host's SQL state: what is neither a sample nor a page."""
