@@ -1,0 +1,1 @@
+"""What energy costs: tariffs, and the energy that a meter's register proves."""
