@@ -1,0 +1,72 @@
+"""The demo's questions to the cloud host, over its HTTP API."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from firmware_sim.demo.processes import Child, DemoError
+
+
+class HostApi:
+    """A small client of the host's JSON API. url: http://HOST:PORT, on this machine."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str, timeout_s: float = 10.0, **query: str | int) -> Any:
+        """The JSON of one answer. Raises DemoError when the host does not answer, or answers with an error."""
+        url = f"{self.url}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        try:
+            with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310  # an address of our own
+                return json.load(answer)
+        except urllib.error.HTTPError as fault:
+            raise DemoError(f"{url} answered {fault.code}: {fault.read(300).decode(errors='replace')}") from fault
+        except (OSError, ValueError) as fault:
+            raise DemoError(f"{url} does not answer: {fault}") from fault
+
+    def wait_ready(self, cloud: Child, timeout_s: float = 30.0) -> None:
+        until = time.monotonic() + timeout_s
+        while True:
+            cloud.check()
+            try:
+                self.get("/api/health", timeout_s=2.0)
+            except DemoError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
+    def balance(self) -> dict[str, Any]:
+        """produced, stored, lost, ... of the whole and per device; see docs/delivery.md."""
+        found: dict[str, Any] = self.get("/api/balance")
+        return found
+
+    def anomalies(self, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
+        """When assets were unusual: [from_ms, to_ms] in wall time, by their stored `anomaly` tags."""
+        detected = self.get("/api/anomalies", from_ms=from_ms, to_ms=to_ms)["detected"]
+        return sorted((int(d["from_ms"]), int(d["to_ms"])) for d in detected)
+
+    def tags(self) -> list[dict[str, Any]]:
+        """Every tag of every asset, with its node and device."""
+        return [tag for asset in self.get("/api/assets") for tag in asset["tags"]]
+
+    def raw_series(self, tag: dict[str, Any], from_ms: int, to_ms: int) -> list[tuple[int, float | None]]:
+        """All stored samples of one tag between two times: (ts_ms, value)."""
+        found = self.get(
+            "/api/series",
+            timeout_s=30.0,
+            group=tag["group"],
+            node=tag["node"],
+            device=tag["device"],
+            tag=tag["name"],
+            from_ms=from_ms,
+            to_ms=to_ms,
+            points=1_000_000,
+        )
+        return list(zip(found["t"], found["v"], strict=True))
