@@ -1,0 +1,57 @@
+"""The model card: what a person must know before trusting the file, as Markdown beside it."""
+
+from __future__ import annotations
+
+from models.manifest import Manifest
+
+
+def card(manifest: Manifest, file_name: str) -> str:
+    """The same text for the same manifest: no date, no machine."""
+    alarms, rule, training = manifest.false_alarms, manifest.alarm, manifest.training
+    inputs = "\n".join(
+        f"| `{each.name}` | {f'`{each.unit}`' if each.unit else ''} | {each.centre:.6g} | {each.spread:.6g} |"
+        for each in manifest.inputs
+    )
+    expected = alarms.held_out_rows / alarms.rows
+    signed = "signed" if manifest.signature else "not signed"
+    return f"""# {manifest.name}, version {manifest.version}
+
+`{file_name}` scores one row of {len(manifest.inputs)} inputs every {manifest.period_s:g} s with the detector
+`{manifest.detector}`; 0 is the middle of normal operation, and the first {manifest.warm_up_rows} rows only warm it up.
+The file is {signed}. `gaugeline models inspect {file_name}` shows what it says of itself.
+
+| input | unit (UCUM) | usual value | usual spread (robust standard deviation) |
+| --- | --- | --- | --- |
+{inputs}
+
+## Threshold and false alarms
+
+The threshold is {manifest.threshold:g}, set for {alarms.statement} ({duration(alarms.rows * manifest.period_s)} at this
+period): {alarms.method}.
+
+Held out: each fifth of the normal rows was judged by a model of the other four. In {alarms.held_out_rows} rows
+{alarms.held_out_alarms} false alarms came; {expected:.1f} were due.
+
+An alarm is raised by {rule.raise_rows} rows in a row at or above the threshold, stays for at least
+{rule.hold_rows} rows, and ends after {rule.release_rows} rows in a row below {rule.clear_ratio:g} of the threshold.
+
+## Training
+
+- data: {training.source}
+- window: {training.window} ({training.rows} rows)
+- SHA-256 of the data: `{training.sha256}`
+
+## Limits
+
+The rate holds while the machine runs as it did in the training window: another operating point, season or sensor needs
+another model. Normal rows follow one another slowly, so that few of them are independent; the rate is an estimate, and
+the held-out figure above is its only check. A low score says "as in the training window", not "healthy".
+"""
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would choose."""
+    for size, unit in ((604800.0, "weeks"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} seconds"

@@ -1,0 +1,144 @@
+"""Distance of the smoothed row from normal operation, in robust standard deviations, all tags together.
+
+With z the row in robust standard deviations (median and MAD) after short exponential smoothing, and C the shrunk
+correlation of normal z: score = |C^-1/2 z| (a Mahalanobis distance), share of tag i = its squared part of that.
+The symmetric root keeps each part next to its own tag, and the parts sum to the whole (Kessy, Lewin and Strimmer,
+"Optimal whitening and decorrelation", The American Statistician 72, 2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from models.runtime import DEVIATIONS, NEXT, ROW, SCORE, SHARES
+from wire.block import FloatArray
+
+# Winsorising at 3 robust standard deviations keeps single outliers out of the correlation.
+_WINSOR = 3.0
+# Towards "no correlation": bounds the condition number, so that float32 is enough and no tag pair is trusted blindly.
+_SHRINK = 0.1
+# MAD and half the 25-75 % range of a normal distribution, as standard deviations.
+_MAD, _IQR = 1.482602, 0.7413011
+# Keeps shares defined (equal) where the distance is 0.
+_EPSILON = 1e-12
+
+
+class Scored(NamedTuple):
+    """scores: shape (n_rows,). shares, deviations: shape (n_rows, n_inputs); see runtime.Score."""
+
+    scores: FloatArray
+    shares: FloatArray
+    deviations: FloatArray
+
+
+@dataclass(frozen=True)
+class RobustDistance:
+    """A fitted detector. centre, scale: shape (n,), in the inputs' units. whitening: shape (n, n), symmetric.
+
+    gain: of the exponential smoothing, in (0, 1]; 1 is none. All constants have 6 significant digits.
+    """
+
+    centre: FloatArray
+    scale: FloatArray
+    whitening: FloatArray
+    gain: float
+
+    @classmethod
+    def fit(cls, pieces: list[FloatArray], smoothing_rows: int) -> RobustDistance:
+        """From normal rows. pieces: contiguous stretches, each of shape (n_rows, n_inputs), without NaN.
+
+        smoothing_rows: the span of the smoothing (gain = 2 / (span + 1)). No column may be constant.
+        """
+        gain = float(rounded(np.array(2.0 / (smoothing_rows + 1))))
+        smooth = np.concatenate([smoothed(piece, gain) for piece in pieces])
+        centre = rounded(np.median(smooth, axis=0))
+        scale = rounded(_spread(smooth - centre))
+        z = np.clip((smooth - centre) / scale, -_WINSOR, _WINSOR)
+        correlation = np.atleast_2d(np.corrcoef(z, rowvar=False))
+        n = len(centre)
+        correlation = (1.0 - _SHRINK) * correlation + _SHRINK * np.eye(n)
+        values, vectors = np.linalg.eigh(correlation)
+        return cls(centre, scale, rounded((vectors / np.sqrt(values)) @ vectors.T), gain)
+
+    def score(self, rows: FloatArray) -> Scored:
+        """The reference in numpy (float64), for calibration and as the witness of the ONNX graph."""
+        deviations = smoothed((rows - self.centre) / self.scale, self.gain)
+        squares = (deviations @ self.whitening) ** 2 + _EPSILON
+        total = squares.sum(axis=1)
+        return Scored(np.sqrt(total), squares / total[:, None], deviations)
+
+    def graph(self) -> onnx.GraphProto:
+        """One row in, one score out; states `sum` and `weight` make the smoothing right from the first row on."""
+        n = len(self.centre)
+        constants = {
+            "centre": self.centre,
+            "inverse_scale": rounded(1.0 / self.scale),
+            "whitening": self.whitening,
+            "gain": np.array([self.gain]),
+            "memory": np.array([1.0 - self.gain]),
+            "epsilon": np.array([_EPSILON]),
+        }
+        nodes = [
+            helper.make_node(operator, takes, [gives])
+            for operator, takes, gives in (
+                ("Sub", [ROW, "centre"], "offset"),
+                ("Mul", ["offset", "inverse_scale"], "z"),
+                ("Mul", ["z", "gain"], "new_part"),
+                ("Mul", ["sum", "memory"], "old_part"),
+                ("Add", ["old_part", "new_part"], "sum" + NEXT),
+                ("Mul", ["weight", "memory"], "old_weight"),
+                ("Add", ["old_weight", "gain"], "weight" + NEXT),
+                ("Div", ["sum" + NEXT, "weight" + NEXT], DEVIATIONS),
+                ("MatMul", [DEVIATIONS, "whitening"], "parts"),
+                ("Mul", ["parts", "parts"], "bare_squares"),
+                ("Add", ["bare_squares", "epsilon"], "squares"),
+            )
+        ]
+        nodes.append(helper.make_node("ReduceSum", ["squares"], ["total"], keepdims=1))
+        nodes.append(helper.make_node("Sqrt", ["total"], [SCORE]))
+        nodes.append(helper.make_node("Div", ["squares", "total"], [SHARES]))
+        return helper.make_graph(
+            nodes,
+            "robust_distance",
+            [_floats(ROW, n), _floats("sum", n), _floats("weight", 1)],
+            [
+                _floats(name, size)
+                for name, size in ((SCORE, 1), (SHARES, n), (DEVIATIONS, n), ("sum" + NEXT, n), ("weight" + NEXT, 1))
+            ],
+            [numpy_helper.from_array(value.astype("<f4"), name) for name, value in constants.items()],
+        )
+
+
+def smoothed(rows: FloatArray, gain: float) -> FloatArray:
+    """Exponential smoothing that begins with the first row itself, not with 0. rows: shape (n_rows, n_inputs)."""
+    out = np.empty_like(rows)
+    total, weight = np.zeros(rows.shape[1]), 0.0
+    for i, row in enumerate(rows):
+        total = (1.0 - gain) * total + gain * row
+        weight = (1.0 - gain) * weight + gain
+        out[i] = total / weight
+    return out
+
+
+def rounded(values: FloatArray) -> FloatArray:
+    """To 6 significant digits: the last bits of linear algebra differ between processors, the file must not."""
+    flat = [float(f"{value:.6g}") for value in np.ravel(values)]
+    return np.array(flat).reshape(np.shape(values))
+
+
+def _spread(offsets: FloatArray) -> FloatArray:
+    """Robust standard deviation of each column; wider measures where more than half of a column is one value."""
+    mad = _MAD * np.median(np.abs(offsets), axis=0)
+    quarter, three_quarters = np.percentile(offsets, [25.0, 75.0], axis=0)
+    wider = np.where(mad > 0, mad, _IQR * (three_quarters - quarter))
+    spread: FloatArray = np.where(wider > 0, wider, offsets.std(axis=0))
+    return spread
+
+
+def _floats(name: str, size: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [size])

@@ -1,0 +1,121 @@
+"""Rows for training and scoring from a CSV file: the named columns, split where rows are missing."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from wire.block import FloatArray
+from wire.errors import ModelError
+
+# A step longer than this many periods is a gap: no smoothing across it.
+_GAP_PERIODS = 1.5
+# The data's usual step may differ from the stated period by this part.
+_PERIOD_TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class History:
+    """times: as written, one a row. seconds: shape (n_rows,), rising. rows: shape (n_rows, n_columns), NaN where empty.
+
+    sha256: of the file's bytes.
+    """
+
+    times: tuple[str, ...]
+    seconds: FloatArray
+    rows: FloatArray
+    sha256: str
+
+    def pieces(self, period_s: float) -> list[FloatArray]:
+        """Contiguous stretches of complete rows."""
+        whole = ~np.isnan(self.rows).any(axis=1)
+        joined = np.diff(self.seconds, prepend=self.seconds[0] - 10 * period_s) <= _GAP_PERIODS * period_s
+        pieces: list[list[int]] = []
+        for i in np.flatnonzero(whole):
+            if pieces and joined[i] and pieces[-1][-1] == i - 1:
+                pieces[-1].append(int(i))
+            else:
+                pieces.append([int(i)])
+        return [self.rows[piece] for piece in pieces]
+
+
+def read_csv(path: Path, time_column: str, columns: Sequence[str]) -> History:
+    """Raises ModelError for a missing file or column, a word where a number should be, or times that step back."""
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except OSError as fault:
+        raise ModelError(f"{path}: cannot be read: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise ModelError(f"{path}: not a CSV file in UTF-8 (byte {fault.start})") from fault
+    reader = csv.reader(io.StringIO(text))
+    header = [name.strip() for name in next(reader, [])]
+    missing = [name for name in (time_column, *columns) if name not in header]
+    if missing:
+        raise ModelError(
+            f"{path}:1: no column {', '.join(map(repr, missing))}; the file has: {', '.join(header) or 'nothing'}"
+        )
+    at = [header.index(name) for name in columns]
+    time_at = header.index(time_column)
+    times: list[str] = []
+    seconds: list[float] = []
+    rows: list[list[float]] = []
+    for cells in reader:
+        if not any(cells):
+            continue
+        where = f"{path}:{reader.line_num}"
+        if len(cells) != len(header):
+            raise ModelError(f"{where}: {len(cells)} columns, the header has {len(header)}")
+        times.append(cells[time_at])
+        seconds.append(_seconds(cells[time_at], f"{where}: {time_column}"))
+        if len(seconds) > 1 and seconds[-1] <= seconds[-2]:
+            raise ModelError(
+                f"{where}: {time_column}: {times[-1]} does not come after {times[-2]}; sort the rows by time"
+            )
+        rows.append([_number(cells[i], f"{where}: {header[i]}") for i in at])
+    if not rows:
+        raise ModelError(f"{path}: a header, but no rows")
+    return History(tuple(times), np.array(seconds), np.array(rows), hashlib.sha256(content).hexdigest())
+
+
+def check_period(history: History, period_s: float, path: Path) -> None:
+    """Raises ModelError when the rows are not sampled as stated."""
+    step_s = float(np.median(np.diff(history.seconds))) if len(history.seconds) > 1 else period_s
+    if abs(step_s - period_s) > _PERIOD_TOLERANCE * period_s:
+        raise ModelError(f"{path}: its rows are {step_s:.6g} s apart, the model is for rows every {period_s:.6g} s")
+
+
+def _seconds(cell: str, where: str) -> float:
+    try:
+        number = float(cell)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(cell)
+            # A time without a zone is taken as UTC: only differences count, and no hour comes twice.
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except ValueError as fault:
+            raise ModelError(
+                f"{where}: neither seconds nor a time such as 2014-01-30 00:00:00 (got {cell!r})"
+            ) from fault
+    if not math.isfinite(number):
+        raise ModelError(f"{where}: must be a time (got {cell!r})")
+    return number
+
+
+def _number(cell: str, where: str) -> float:
+    """NaN for an empty cell; infinity counts as no value."""
+    if not cell.strip():
+        return math.nan
+    try:
+        number = float(cell)
+    except ValueError as fault:
+        raise ModelError(f"{where}: must be a number or empty (got {cell!r})") from fault
+    return number if math.isfinite(number) else math.nan

@@ -1,0 +1,135 @@
+"""The training file (M.yaml): what a model is to be, checked, with all faults at once and their lines."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from models.alarm_logic import AlarmRule
+from wire.errors import ConfigError
+from wire.ids import check_id, check_tag_name
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class InputSetting(_Frozen):
+    """A column of the data, and later a tag of the asset. unit: UCUM, '' for a pure number."""
+
+    name: str
+    unit: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _legal(cls, name: str) -> str:
+        return _legal_name(check_tag_name, name)
+
+
+class AlarmSetting(_Frozen):
+    """See alarm_logic.AlarmRule."""
+
+    raise_rows: int = Field(default=3, ge=1)
+    hold_rows: int = Field(default=10, ge=0)
+    release_rows: int = Field(default=10, ge=1)
+    clear_ratio: float = Field(default=0.9, gt=0, le=1)
+
+    def rule(self) -> AlarmRule:
+        return AlarmRule(**self.model_dump())
+
+
+class Settings(_Frozen):
+    """One training file. period_s: of the rows as the gateway will see them; the data must have the same."""
+
+    name: str
+    version: str = "1"
+    detector: Literal["robust_distance"] = "robust_distance"
+    source: str = Field(min_length=1)
+    time_column: str = "t_s"
+    inputs: tuple[InputSetting, ...] = Field(min_length=1, max_length=200, strict=False)
+    period_s: float = Field(gt=0, allow_inf_nan=False)
+    false_alarm_every_rows: int = Field(ge=100)
+    smoothing_rows: int = Field(default=5, ge=1, le=1000)
+    warm_up_rows: int = Field(default=20, ge=0)
+    alarm: AlarmSetting = AlarmSetting()
+
+    @field_validator("name")
+    @classmethod
+    def _legal(cls, name: str) -> str:
+        return _legal_name(lambda said: check_id(said, "model"), name)
+
+    @field_validator("inputs")
+    @classmethod
+    def _no_twins(cls, inputs: tuple[InputSetting, ...]) -> tuple[InputSetting, ...]:
+        names = [each.name for each in inputs]
+        twins = sorted({name for name in names if names.count(name) > 1})
+        if twins:
+            raise ValueError(f"named twice: {', '.join(twins)}")
+        return inputs
+
+
+def _legal_name(check: Any, name: str) -> str:
+    try:
+        return str(check(name))
+    except ConfigError as fault:
+        raise ValueError(str(fault)) from fault
+
+
+def read_settings(path: Path) -> Settings:
+    """Raises ConfigError with one `file:line: key: message` per fault."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{path}: cannot be read: {fault}") from fault
+    try:
+        tree = YAML(typ="rt").load(io.StringIO(text))
+    except MarkedYAMLError as fault:
+        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not YAML: {fault.problem}") from fault
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}:1: expected `key: value` lines, beginning with `name: my_model`")
+    try:
+        return Settings.model_validate(_plain(tree))
+    except ValidationError as faults:
+        raise ConfigError(
+            [
+                f"{path}:{_line(tree, fault['loc'])}: {'.'.join(map(str, fault['loc']))}: {_words(fault)}"
+                for fault in faults.errors()
+            ]
+        ) from faults
+
+
+def _words(fault: Any) -> str:
+    if fault["type"] == "missing":
+        return "is missing"
+    if fault["type"] == "extra_forbidden":
+        return "unknown key"
+    return f"{fault['msg'].removeprefix('Value error, ')} (got {fault['input']!r})"
+
+
+def _line(node: Any, where: tuple[int | str, ...]) -> int:
+    """The line of the deepest part of `where` that stands in the file, counted from 1."""
+    line = int(node.lc.line) + 1
+    for key in where:
+        if not hasattr(node, "lc") or (key not in node if isinstance(node, dict) else int(key) >= len(node)):
+            break
+        line = int(node.lc.data[key][0]) + 1
+        node = node[key]
+    return line
+
+
+def _plain(node: Any) -> Any:
+    """ruamel's containers and numbers as Python's own."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
