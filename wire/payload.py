@@ -216,22 +216,25 @@ def _quality(properties: dict[str, PropertyValue], is_null: bool) -> tuple[Quali
     raise PayloadError(f"quality {code!r} is none of 0, 192, 500")
 
 
-def _datatype(raw: pb.Payload.Metric, of_alias: Mapping[int, Datatype]) -> Datatype | None:
+def _datatype(
+    raw: pb.Payload.Metric, of_alias: Mapping[int, Datatype], of_name: Mapping[str, Datatype]
+) -> Datatype | None:
     code = raw.datatype if raw.HasField("datatype") else None
-    if code is None and raw.HasField("alias"):
-        return of_alias.get(raw.alias)
     if code is None:
-        return None
+        return of_alias.get(raw.alias) if raw.HasField("alias") else of_name.get(raw.name)
     try:
         return Datatype(code)
     except ValueError as fault:
         raise PayloadError(f"datatype {code} of metric {raw.name!r} is not supported") from fault
 
 
-def decode(data: bytes, datatypes: Mapping[int, Datatype] | None = None) -> Payload:
+def decode(
+    data: bytes, datatypes: Mapping[int, Datatype] | None = None, named: Mapping[str, Datatype] | None = None
+) -> Payload:
     """A payload from bytes.
 
-    datatypes: alias -> datatype as born; data metrics carry no datatype of their own. A metric whose
+    datatypes: alias -> datatype as born; data metrics carry no datatype of their own. named: the same by name,
+    for nodes that do without aliases. A metric whose
     datatype is unknown keeps value None and datatype None: the session above decides what that means.
     Raises PayloadError for bytes that are not a Sparkplug B payload.
     """
@@ -239,10 +242,10 @@ def decode(data: bytes, datatypes: Mapping[int, Datatype] | None = None) -> Payl
         raw = pb.Payload.FromString(data)
     except DecodeError as fault:
         raise PayloadError(f"not a Sparkplug B payload ({len(data)} bytes): {fault}") from fault
-    of_alias = datatypes or {}
+    of_alias, of_name = datatypes or {}, named or {}
     metrics: list[Metric] = []
     for m in raw.metrics:
-        datatype = _datatype(m, of_alias)
+        datatype = _datatype(m, of_alias, of_name)
         null = m.is_null or m.WhichOneof("value") is None
         properties = _properties(m) if m.HasField("properties") else {}
         quality, reason = _quality(properties, null)
