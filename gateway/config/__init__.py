@@ -1,0 +1,150 @@
+"""site.yaml: read, judged as a whole, turned into specifications. Every problem at once, each with its line."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.config import checks, convert
+from gateway.config.convert import Broker, OutboxSettings, Site
+from gateway.config.site import AssetConfig, BrokerConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
+from gateway.config.yaml_lines import Loc, M, YamlFile, nearest
+from wire.errors import ConfigError
+from wire.ids import NodeId
+
+__all__ = ["Broker", "OutboxSettings", "Site", "load_site"]
+
+
+def load_site(path: Path) -> Site:
+    """Raises ConfigError with every problem as `file:line: key: what is wrong and what to do`."""
+    file = YamlFile.read(path)
+    top = file.validated(SiteConfig, (), file.data)
+    lines = _entries(file, "lines", LineConfig)
+    devices = _entries(file, "devices", DeviceConfig)
+    assets = _entries(file, "assets", AssetConfig)
+    tags = {i: _tags(file, i) for i in range(len(_list(file, "devices")))}
+
+    for i, line in lines.items():
+        checks.check_line(file, ("lines", i), line)
+    checks.check_lines_differ(file, lines)
+    line_of = {line.name: line for line in lines.values()}
+    _check_devices(file, devices, line_of)
+    _check_tags(file, devices, tags, line_of)
+    named = {device.id: [tag for tag in tags[i].values() if tag] for i, device in devices.items()}
+    ids = {str(entry["id"]) for entry in _list(file, "devices") if isinstance(entry, dict) and "id" in entry}
+    checks.check_assets(file, assets, ids, {device: {t.name for t in found} for device, found in named.items()})
+    models = {i: _model(file, i, asset) for i, asset in assets.items()}
+    broker = _broker(file) if file.given(("broker",)) else None
+    file.raise_problems()
+    if top is None or broker is None:
+        raise ConfigError(f"{path}: not usable")  # unreachable: their problems have been raised above
+
+    owner = {device: asset.id for asset in assets.values() for device in asset.devices}
+    made = [
+        convert.device_spec(device, named[device.id], owner.get(device.id, ""), line_of[device.line].driver)
+        for device in devices.values()
+    ]
+    return Site(
+        path=path,
+        node=NodeId(top.group, top.gateway),
+        broker=broker,
+        hosts=tuple(top.hosts),
+        outbox=OutboxSettings(path.parent / top.outbox.path, top.outbox.commit_ms, int(top.outbox.max_mb * 1e6)),
+        lines=tuple(convert.line_spec(line, [d for d in made if d.line == line.name]) for line in lines.values()),
+        assets=tuple(convert.asset_spec(asset, models[i], named) for i, asset in assets.items()),
+    )
+
+
+def _list(file: YamlFile, key: str) -> list[Any]:
+    found = file.data.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _entries(file: YamlFile, key: str, model: type[M]) -> dict[int, M]:
+    """The valid entries of a list by their position; problems of the others are told."""
+    found = {i: file.validated(model, (key, i), entry) for i, entry in enumerate(_list(file, key))}
+    return {i: entry for i, entry in found.items() if entry is not None}
+
+
+def _tags(file: YamlFile, device: int) -> dict[int, TagConfig]:
+    """The valid tags of a device, also when something else is wrong with the device."""
+    loc: Loc = ("devices", device, "tags")
+    given = file.value(loc)
+    entries = given if isinstance(given, list) else []
+    found = {i: file.validated(TagConfig, (*loc, i), entry) for i, entry in enumerate(entries)}
+    names: set[str] = set()
+    for i, tag in found.items():
+        if tag is not None and tag.name in names:
+            file.problem((*loc, i, "name"), "duplicate tag")
+        names |= {tag.name} if tag is not None else set()
+    return {i: tag for i, tag in found.items() if tag is not None}
+
+
+def _check_devices(file: YamlFile, devices: dict[int, DeviceConfig], line_of: dict[str, LineConfig]) -> None:
+    known = [str(entry["name"]) for entry in _list(file, "lines") if isinstance(entry, dict) and "name" in entry]
+    for i, device in devices.items():
+        if device.line not in known:
+            file.problem(("devices", i, "line"), f"no such line{nearest(device.line, known)}")
+        checks.check_device(file, ("devices", i), device, line_of.get(device.line))
+    checks.check_devices_differ(file, devices, line_of)
+
+
+def _check_tags(
+    file: YamlFile,
+    devices: dict[int, DeviceConfig],
+    tags: dict[int, dict[int, TagConfig]],
+    line_of: dict[str, LineConfig],
+) -> None:
+    for i, found in tags.items():
+        line = line_of.get(str(file.value(("devices", i, "line"))))
+        device = devices.get(i)
+        for j, tag in found.items():
+            checks.check_tag(file, ("devices", i, "tags", j), tag, device.frame if device else None, line)
+
+
+def _broker(file: YamlFile) -> Broker | None:
+    given = file.data["broker"]
+    short = isinstance(given, str)
+    broker = file.validated(BrokerConfig, ("broker",), {"url": given} if short else given)
+    if broker is None:
+        return None
+    password = None
+    if broker.password_file is not None:
+        secret = file.path.parent / broker.password_file
+        try:
+            password = secret.read_text(encoding="utf-8").strip()
+        except OSError as fault:
+            file.problem(("broker", "password_file"), f"cannot be read: {fault.strerror}")
+    if password is not None and broker.username is None:
+        file.problem(("broker", "username"), "is missing: a password needs one", shown=False)
+    loc: Loc = ("broker",) if short else ("broker", "url")
+    try:
+        url = urlsplit(broker.url)
+        host, port = url.hostname, url.port or 1883
+    except ValueError as fault:
+        file.problem(loc, f"not an address: {fault}")
+        return None
+    if url.scheme != "mqtt" or not host:
+        file.problem(loc, "must be mqtt://HOST or mqtt://HOST:PORT")
+        return None
+    if url.username or url.password:
+        file.problem(loc, "user and password do not stand in the address: use username and password_file", shown=False)
+        return None
+    return Broker(host, port, broker.username, password, broker.keepalive_s)
+
+
+def _model(file: YamlFile, i: int, asset: AssetConfig) -> Path | None:
+    """The model file: beside site.yaml, or one that comes with Gaugeline."""
+    if asset.model is None:
+        return None
+    beside = file.path.parent / asset.model
+    if beside.is_file():
+        return beside
+    folder = Path(str(files("models") / "packaged"))
+    if (folder / asset.model).is_file():
+        return folder / asset.model
+    packaged = ", ".join(sorted(p.name for p in folder.glob("*.onnx"))) or "none"
+    file.problem(("assets", i, "model"), f"no such file beside {file.path.name}; packaged models: {packaged}")
+    return None

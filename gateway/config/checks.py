@@ -1,0 +1,187 @@
+"""What the keys of a site.yaml mean to each other: unknown lines, duplicates, registers that do not exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from agent.spec import REGISTERS_OF
+from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
+from gateway.config.yaml_lines import Loc, YamlFile, nearest
+
+# What the serial drivers of Linux offer as plain termios speeds; anything else needs a custom divisor.
+BAUD_RATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
+_SERIAL_KEYS = ("baud", "parity", "stop_bits")
+_BIT_TABLES = ("coil", "discrete")
+_LAST_ADDRESS = 65_535
+
+
+def check_line(file: YamlFile, loc: Loc, line: LineConfig) -> None:
+    """A line has what its driver needs and nothing that its driver does not know."""
+    if line.driver == "modbus-tcp":
+        if line.host is None:
+            file.problem((*loc, "host"), "is missing: modbus-tcp needs the device's host name or address", shown=False)
+        if line.port is not None and (type(line.port) is not int or not 1 <= line.port <= 65_535):
+            file.problem((*loc, "port"), "must be a TCP port, 1 to 65535")
+        for key in _SERIAL_KEYS:
+            if getattr(line, key) is not None:
+                file.problem((*loc, key), "only a serial line has this; modbus-tcp has host and port")
+        return
+    if line.host is not None:
+        file.problem((*loc, "host"), f"a {line.driver} line has no host; its port is a path such as /dev/ttyUSB0")
+    if not isinstance(line.port, str) or not line.port:
+        file.problem((*loc, "port"), "must be the path of a serial port, such as /dev/ttyUSB0", line.port is not None)
+    if line.baud is not None and line.baud not in BAUD_RATES:
+        possible = ", ".join(str(rate) for rate in BAUD_RATES)
+        file.problem((*loc, "baud"), f"impossible baud rate; possible are {possible}")
+
+
+def check_lines_differ(file: YamlFile, lines: Mapping[int, LineConfig]) -> None:
+    """No two lines share a name or a port: a port has one owner."""
+    names: dict[str, int] = {}
+    ports: dict[tuple[str | None, Any], str] = {}
+    for i, line in lines.items():
+        if line.name in names:
+            file.problem(("lines", i, "name"), "duplicate line")
+        names.setdefault(line.name, i)
+        place = (line.host, line.port if line.driver != "modbus-tcp" else line.port or 502)
+        if place in ports:
+            file.problem(("lines", i), f"line {ports[place]} has the same port already; put both devices on it", False)
+        ports.setdefault(place, line.name)
+
+
+def check_device(file: YamlFile, loc: Loc, device: DeviceConfig, line: LineConfig | None) -> None:
+    """A device fits its line; line is None when that line itself is wrong."""
+    if line is None:
+        return
+    if line.driver == "serial-text":
+        if device.frame is None:
+            file.problem((*loc, "frame"), "is missing: say how a text line of the device reads", shown=False)
+        if file.given((*loc, "unit_id")):
+            file.problem((*loc, "unit_id"), "a serial-text device has no unit id")
+    else:
+        if device.frame is not None:
+            file.problem((*loc, "frame"), f"only serial-text devices have frames; line {line.name} is {line.driver}")
+        if line.driver == "modbus-rtu" and not 1 <= device.unit_id <= 247:
+            file.problem((*loc, "unit_id"), "must be 1 to 247 on a serial line (Modbus over serial line V1.02, 2.2)")
+    if device.frame is not None:
+        try:
+            re.compile(device.frame.pattern)
+        except re.error as fault:
+            file.problem((*loc, "frame", "pattern"), f"not a regular expression: {fault}")
+
+
+def check_devices_differ(file: YamlFile, devices: Mapping[int, DeviceConfig], lines: Mapping[str, LineConfig]) -> None:
+    """No two devices share an id, or an address on a line."""
+    ids: set[str] = set()
+    units: dict[tuple[str, int], str] = {}
+    for i, device in devices.items():
+        if device.id in ids:
+            file.problem(("devices", i, "id"), "duplicate device")
+        ids.add(device.id)
+        line = lines.get(device.line)
+        if line is None:
+            continue
+        unit = device.unit_id if line.driver != "serial-text" else 0
+        other = units.setdefault((device.line, unit), device.id)
+        if other == device.id:
+            continue
+        if line.driver == "serial-text":
+            file.problem(("devices", i, "line"), f"a serial-text line has one device, and {other} is on it already")
+        else:
+            file.problem(("devices", i, "unit_id"), f"unit {unit} of line {line.name} is {other} already", False)
+
+
+def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | None, line: LineConfig | None) -> None:
+    """A tag can be found in its device; frame and line are None when there is none or it is wrong itself."""
+    if tag.scale == 0:
+        file.problem((*loc, "scale"), "must not be 0: every value would be the offset")
+    if tag.low is not None and tag.high is not None and tag.low >= tag.high:
+        file.problem((*loc, "low"), f"must be below high, which is {tag.high:g}")
+    if tag.type in ("bool", "string"):
+        for key in ("deadband", "deadband_percent", "scale", "offset", "low", "high"):
+            if file.given((*loc, key)):
+                file.problem((*loc, key), f"a {tag.type} has none")
+    for i, marker in enumerate(tag.invalid):
+        if isinstance(marker, bool) or not isinstance(marker, int | float | str):
+            file.problem((*loc, "invalid", i), "must be a number or text by which the device says 'no value'")
+    if tag.type == "string" and tag.length is None and (line is None or line.driver != "serial-text"):
+        file.problem((*loc, "length"), "is missing: how many bytes the string has", shown=False)
+    if tag.type != "string" and tag.length is not None:
+        file.problem((*loc, "length"), "only a string has a length")
+    if line is None:
+        return
+    if line.driver == "serial-text":
+        _check_field(file, loc, tag, frame)
+    else:
+        _check_register(file, loc, tag)
+
+
+def _check_field(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | None) -> None:
+    for key in ("table", "address", "order", "bit", "length"):
+        if getattr(tag, key) is not None:
+            file.problem((*loc, key), "a tag of a text line has a field instead")
+    if tag.field is None:
+        file.problem((*loc, "field"), "is missing: the group of the frame's pattern with the value", shown=False)
+    elif frame is not None:
+        try:
+            groups = sorted(re.compile(frame.pattern).groupindex)
+        except re.error:
+            return  # told already, at the pattern
+        if tag.field not in groups:
+            has = ", ".join(groups) or "no named group; write (?P<name>...)"
+            file.problem(
+                (*loc, "field"), f"the frame's pattern has no such group{nearest(tag.field, groups)}; has {has}"
+            )
+
+
+def _check_register(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
+    if tag.field is not None:
+        file.problem((*loc, "field"), "only a tag of a serial-text device has a field; Modbus has table and address")
+    for key in ("table", "address"):
+        if getattr(tag, key) is None:
+            file.problem((*loc, key), "is missing", shown=False)
+    if tag.table is None:
+        return
+    kind = tag.type if tag.type is not None else ("bool" if tag.table in _BIT_TABLES else "uint16")
+    if tag.table in _BIT_TABLES and kind != "bool":
+        file.problem((*loc, "type"), f"a {tag.table} is a single bit: bool is its only type")
+    if tag.table not in _BIT_TABLES and kind == "bool" and tag.bit is None:
+        file.problem((*loc, "bit"), f"is missing: which bit (0 to 15) of the {tag.table} register", shown=False)
+    if tag.bit is not None and (kind != "bool" or tag.table in _BIT_TABLES):
+        file.problem((*loc, "bit"), "only a bool in an input or holding register has a bit")
+    if tag.order is not None and kind in ("bool", "string"):
+        file.problem((*loc, "order"), f"a {kind} has no byte order")
+    if tag.address is None:
+        return
+    width = -(-(tag.length or 1) // 2) if kind == "string" else REGISTERS_OF[kind]
+    if not 0 <= tag.address <= _LAST_ADDRESS:
+        file.problem((*loc, "address"), "must be 0 to 65535, counted from zero; 40001 in a manual is holding 0")
+    elif tag.address + width - 1 > _LAST_ADDRESS:
+        file.problem((*loc, "address"), f"a {kind} takes {width} registers and would reach beyond 65535")
+
+
+def check_assets(
+    file: YamlFile, assets: Mapping[int, AssetConfig], device_ids: set[str], tags: Mapping[str, set[str]]
+) -> None:
+    """Assets name devices that exist, once each; asset and device ids share one namespace."""
+    ids: set[str] = set()
+    owner: dict[str, str] = {}
+    for i, asset in assets.items():
+        if asset.id in ids:
+            file.problem(("assets", i, "id"), "duplicate asset")
+        ids.add(asset.id)
+        if asset.id in device_ids:
+            file.problem(("assets", i, "id"), "a device has this id already, and scores are published under it")
+        for j, device in enumerate(asset.devices):
+            if device not in device_ids:
+                file.problem(("assets", i, "devices", j), f"no such device{nearest(device, sorted(device_ids))}")
+            elif owner.setdefault(device, asset.id) != asset.id:
+                file.problem(("assets", i, "devices", j), f"belongs to asset {owner[device]} already")
+        for name, target in asset.inputs.items():
+            device, _, tag = target.partition("/")
+            if tag not in tags.get(device, set()):
+                file.problem(("assets", i, "inputs", name), "must be device/tag of this site")
+        if asset.inputs and asset.model is None:
+            file.problem(("assets", i, "inputs"), "only an asset with a model has inputs", shown=False)

@@ -1,0 +1,126 @@
+"""From a checked site.yaml to what agent and gateway work with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.spec import AssetSpec, DeviceSpec, FrameSpec, LineSpec, PointSpec, RawType, datatype_of
+from gateway.config.site import AssetConfig, DeviceConfig, LineConfig, TagConfig
+from wire.ids import NodeId
+from wire.tag import Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where to publish, with the password read from its file."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    keepalive_s: int = 30
+
+    def __str__(self) -> str:
+        return f"mqtt://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxSettings:
+    """commit_ms: the longest that a sample waits for its commit. max_bytes: of all batches kept."""
+
+    path: Path
+    commit_ms: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A checked site. hosts: those that must confirm; the first is the primary host."""
+
+    path: Path
+    node: NodeId
+    broker: Broker
+    hosts: tuple[str, ...]
+    outbox: OutboxSettings
+    lines: tuple[LineSpec, ...]
+    assets: tuple[AssetSpec, ...]
+
+    @property
+    def devices(self) -> tuple[DeviceSpec, ...]:
+        return tuple(device for line in self.lines for device in line.devices)
+
+
+def line_spec(line: LineConfig, devices: Sequence[DeviceSpec]) -> LineSpec:
+    return LineSpec(
+        name=line.name,
+        driver=line.driver,
+        host=line.host or "",
+        port=line.port if line.port is not None else 502,
+        baud=line.baud or 9600,
+        parity=line.parity or "N",
+        stop_bits=line.stop_bits or 1,
+        timeout_s=line.timeout_s,
+        gap_s=line.gap_s,
+        quiet_s=line.quiet_s,
+        silent_polls=line.silent_polls,
+        probe_s=line.probe_s,
+        devices=tuple(devices),
+    )
+
+
+def raw_type(tag: TagConfig, driver: str) -> RawType:
+    """The type as given, or what the place of the tag suggests."""
+    if tag.type is not None:
+        return tag.type
+    if driver == "serial-text":
+        return "float32"
+    return "bool" if tag.table in ("coil", "discrete") else "uint16"
+
+
+def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpec:
+    kind = raw_type(tag, driver)
+    return PointSpec(
+        tag=Tag(tag.name, device, datatype_of(kind, tag.scale, tag.offset), tag.unit, asset, tag.measures),
+        table=tag.table,
+        address=tag.address or 0,
+        type=kind,
+        order=tag.order or "ABCD",
+        bit=tag.bit,
+        length=tag.length or 0,
+        scale=tag.scale,
+        offset=tag.offset,
+        low=tag.low,
+        high=tag.high,
+        invalid=tuple(tag.invalid),
+        field=tag.field or "",
+        deadband=tag.deadband,
+        deadband_percent=tag.deadband_percent,
+        max_silence_s=tag.max_silence_s,
+    )
+
+
+def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset: str, driver: str) -> DeviceSpec:
+    frame = device.frame
+    return DeviceSpec(
+        id=device.id,
+        line=device.line,
+        unit_id=device.unit_id,
+        period_s=device.period_s,
+        max_registers=device.max_registers,
+        frame=FrameSpec(frame.pattern, frame.delimiter, frame.encoding, frame.max_length) if frame else None,
+        points=tuple(point_spec(tag, device.id, asset, driver) for tag in tags),
+    )
+
+
+def asset_spec(asset: AssetConfig, model: Path | None, tags: Mapping[str, Sequence[TagConfig]]) -> AssetSpec:
+    pairs = {name: target.partition("/") for name, target in asset.inputs.items()}
+    return AssetSpec(
+        id=asset.id,
+        name=asset.name,
+        kind=asset.kind,
+        tags=tuple((device, tag.name) for device in asset.devices for tag in tags[device]),
+        model=model,
+        inputs={name: (device, tag) for name, (device, _, tag) in pairs.items()},
+    )

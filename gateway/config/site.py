@@ -1,0 +1,158 @@
+"""site.yaml as frozen models: what one key may hold. What keys mean to each other is judged in checks."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from agent.spec import DriverName, Order, RawType, Table
+from wire.errors import ConfigError
+from wire.ids import check_id, check_tag_name
+
+
+def _id(what: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            return check_id(text, what)
+        except ConfigError as fault:
+            raise ValueError(str(fault)) from fault
+
+    return AfterValidator(check)
+
+
+def _tag_name(text: str) -> str:
+    try:
+        return check_tag_name(text)
+    except ConfigError as fault:
+        raise ValueError(str(fault)) from fault
+
+
+def _no_bool(given: Any) -> Any:
+    if isinstance(given, bool):
+        raise ValueError("must be a number")  # noqa: TRY004  # pydantic turns only ValueError into a problem
+    return given
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError("must be a finite number")
+    return number
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Number = Annotated[float, BeforeValidator(_no_bool), AfterValidator(_finite)]
+Seconds = Annotated[Number, Field(gt=0, le=86_400)]
+Text = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Model(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BrokerConfig(Model):
+    """Where to publish. The password stands in a file of its own, never in site.yaml."""
+
+    url: Text
+    username: Text | None = None
+    password_file: Text | None = None
+    keepalive_s: Annotated[Whole, Field(ge=5, le=3600)] = 30
+
+
+class OutboxConfig(Model):
+    """The store on the gateway's own disk. path is relative to site.yaml."""
+
+    path: Text = "outbox.db"
+    commit_ms: Annotated[Whole, Field(ge=10, le=10_000)] = 250
+    max_mb: Annotated[Number, Field(ge=1, le=1_000_000)] = 512
+
+
+class LineConfig(Model):
+    """One serial port or TCP endpoint. None: not given; the driver decides what it may be."""
+
+    name: Annotated[str, _id("line")]
+    driver: DriverName
+    host: Text | None = None
+    port: Any = None  # a number for modbus-tcp, a path for serial lines: checks says which
+    baud: Whole | None = None
+    parity: Literal["N", "E", "O"] | None = None
+    stop_bits: Literal[1, 2] | None = None
+    timeout_s: Seconds = 1.0
+    gap_s: Annotated[Number, Field(ge=0, le=60)] = 0.0
+    quiet_s: Annotated[Number, Field(ge=0, le=60)] = 0.05
+    silent_polls: Annotated[Whole, Field(ge=1, le=1000)] = 3
+    probe_s: Seconds = 10.0
+
+
+class FrameConfig(Model):
+    """How a text line of a serial device reads; pattern has one named group per field."""
+
+    pattern: Text
+    delimiter: Annotated[str, Field(min_length=1, max_length=8)] = "\r\n"
+    encoding: Literal["ascii", "latin-1", "utf-8"] = "ascii"
+    max_length: Annotated[Whole, Field(ge=1, le=65_536)] = 1024
+
+
+class TagConfig(Model):
+    """One tag: where it lies in the device and what it means."""
+
+    name: Annotated[str, AfterValidator(_tag_name)]
+    table: Table | None = None
+    address: Whole | None = None
+    type: RawType | None = None
+    order: Order | None = None
+    bit: Annotated[Whole, Field(ge=0, le=15)] | None = None
+    length: Annotated[Whole, Field(ge=1, le=250)] | None = None
+    scale: Number = 1.0
+    offset: Number = 0.0
+    unit: Annotated[str, Field(max_length=32)] = ""
+    low: Number | None = None
+    high: Number | None = None
+    invalid: list[Any] = []  # numbers or texts
+    field: Text | None = None
+    deadband: Annotated[Number, Field(ge=0)] | None = None
+    deadband_percent: Annotated[Number, Field(ge=0, le=100)] | None = None
+    max_silence_s: Seconds | None = None
+    measures: Annotated[str, Field(max_length=32)] = ""
+
+
+class DeviceConfig(Model):
+    """One physical device; its tags are validated one by one, so that every problem shows at once."""
+
+    id: Annotated[str, _id("device")]
+    line: Text
+    unit_id: Annotated[Whole, Field(ge=0, le=255)] = 1
+    period_s: Annotated[Number, Field(ge=0.01, le=86_400)] = 1.0
+    max_registers: Annotated[Whole, Field(ge=1, le=125)] = 125
+    frame: FrameConfig | None = None
+    tags: list[Any] = Field(min_length=1)
+
+
+class AssetConfig(Model):
+    """A thing that is maintained, with the devices that measure it and perhaps a model that judges it.
+
+    inputs: model input -> device/tag, for inputs that are not called like the tag.
+    """
+
+    id: Annotated[str, _id("asset")]
+    name: Annotated[str, Field(max_length=128)] = ""
+    kind: Literal["machine", "meter", "car_park", "road", "other"] = "other"
+    devices: list[Text] = Field(min_length=1)
+    model: Text | None = None
+    inputs: dict[str, Text] = {}
+
+
+class SiteConfig(Model):
+    """The whole file; broker and the entries of lines, devices and assets are validated one by one."""
+
+    group: Annotated[str, _id("group")]
+    gateway: Annotated[str, _id("gateway")]
+    broker: Any
+    hosts: list[Annotated[str, _id("host")]] = Field(default=["gaugeline"], min_length=1)
+    outbox: OutboxConfig = OutboxConfig()
+    lines: list[Any] = Field(min_length=1)
+    devices: list[Any] = Field(min_length=1)
+    assets: list[Any] = []
