@@ -1,0 +1,1 @@
+"""Devices to test against: an independent witness that shares no code with what it tests."""

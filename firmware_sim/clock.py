@@ -1,0 +1,33 @@
+"""The simulation's time: seconds since start, and the wall clock that belongs to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class SimClock:
+    """Simulated seconds run with the monotonic clock, so that a step of the wall clock moves no value.
+
+    Values depend on the simulated second alone. The wall clock only stamps the truth.
+    """
+
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, wall_s: Callable[[], float] = time.time
+    ) -> None:
+        self._monotonic = monotonic
+        self._wall_s = wall_s
+        self._started_at = monotonic()
+        self._started_ms = int(wall_s() * 1000)
+
+    def t_s(self) -> float:
+        """Seconds since start."""
+        return self._monotonic() - self._started_at
+
+    def now_ms(self) -> int:
+        """UTC epoch milliseconds, now."""
+        return int(self._wall_s() * 1000)
+
+    def wall_ms(self, t_s: float) -> int:
+        """UTC epoch milliseconds of a simulated second, counted from the wall clock at start."""
+        return self._started_ms + round(t_s * 1000)
