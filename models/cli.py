@@ -32,6 +32,7 @@ A configuration:
     - {name: flow, unit: m3/h}
     - {name: pressure, unit: bar}
   false_alarm_every_rows: 604800  # one false alarm a week at 1 s; this sets the threshold
+  only_where: running             # learn only from rows that have 1 in this column; leave it out to take all
   # and if the usual values do not suit: version, time_column (t_s), detector (robust_distance), smoothing_rows (5),
   # warm_up_rows (20), alarm: {raise_rows: 3, hold_rows: 10, release_rows: 10, clear_ratio: 0.9}"""
 
@@ -95,7 +96,8 @@ def _train(config: Path, data: Path, out: Path) -> int:
         raise ModelError(
             f"training needs the package {fault.name!r}: pip install 'gaugeline[train]' (scoring does not need it)"
         ) from fault
-    rows = history.read_csv(data, settings.time_column, [each.name for each in settings.inputs])
+    columns = [each.name for each in settings.inputs]
+    rows = history.read_csv(data, settings.time_column, columns, settings.only_where)
     trained = training.train(settings, rows, data)
     complete = rows.rows[~np.isnan(rows.rows).any(axis=1)]
     training.write(trained, out, complete[:1000])

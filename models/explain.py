@@ -30,7 +30,5 @@ def _blame(manifest: Manifest, score: Score, i: int) -> str:
     # Within 2 robust standard deviations the value itself is common: the others make it strange.
     if abs(deviation) < 2.0:
         return f"{which.name} does not go with the other tags ({part})"
-    value = which.centre + deviation * which.spread
     unit = f" {which.unit}" if which.unit not in ("", "1") else ""
-    direction = "high" if deviation > 0 else "low"
-    return f"{which.name} is too {direction}: about {value:.4g}{unit}, usually {which.centre:.4g}{unit} ({part})"
+    return f"{which.name} is too {'high' if deviation > 0 else 'low'}, usually {which.centre:.4g}{unit} ({part})"

@@ -47,8 +47,11 @@ class History:
         return [self.rows[piece] for piece in pieces]
 
 
-def read_csv(path: Path, time_column: str, columns: Sequence[str]) -> History:
-    """Raises ModelError for a missing file or column, a word where a number should be, or times that step back."""
+def read_csv(path: Path, time_column: str, columns: Sequence[str], only_where: str = "") -> History:
+    """only_where: a column of 1 and 0 (or true and false); rows without 1 there count as empty ('' takes all rows).
+
+    Raises ModelError for a missing file or column, a word where a number should be, or times that step back.
+    """
     try:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
@@ -58,13 +61,15 @@ def read_csv(path: Path, time_column: str, columns: Sequence[str]) -> History:
         raise ModelError(f"{path}: not a CSV file in UTF-8 (byte {fault.start})") from fault
     reader = csv.reader(io.StringIO(text))
     header = [name.strip() for name in next(reader, [])]
-    missing = [name for name in (time_column, *columns) if name not in header]
+    wanted = [time_column, *columns, *([only_where] if only_where else [])]
+    missing = [name for name in wanted if name not in header]
     if missing:
         raise ModelError(
             f"{path}:1: no column {', '.join(map(repr, missing))}; the file has: {', '.join(header) or 'nothing'}"
         )
     at = [header.index(name) for name in columns]
     time_at = header.index(time_column)
+    where_at = header.index(only_where) if only_where else -1
     times: list[str] = []
     seconds: list[float] = []
     rows: list[list[float]] = []
@@ -80,7 +85,8 @@ def read_csv(path: Path, time_column: str, columns: Sequence[str]) -> History:
             raise ModelError(
                 f"{where}: {time_column}: {times[-1]} does not come after {times[-2]}; sort the rows by time"
             )
-        rows.append([_number(cells[i], f"{where}: {header[i]}") for i in at])
+        taken = where_at < 0 or _truth(cells[where_at], f"{where}: {only_where}")
+        rows.append([_number(cells[i], f"{where}: {header[i]}") if taken else math.nan for i in at])
     if not rows:
         raise ModelError(f"{path}: a header, but no rows")
     return History(tuple(times), np.array(seconds), np.array(rows), hashlib.sha256(content).hexdigest())
@@ -119,3 +125,10 @@ def _number(cell: str, where: str) -> float:
     except ValueError as fault:
         raise ModelError(f"{where}: must be a number or empty (got {cell!r})") from fault
     return number if math.isfinite(number) else math.nan
+
+
+def _truth(cell: str, where: str) -> bool:
+    word = cell.strip().lower()
+    if word not in ("1", "true", "0", "false", ""):
+        raise ModelError(f"{where}: must be 1 or 0, true or false (got {cell!r})")
+    return word in ("1", "true")

@@ -57,16 +57,20 @@ class Running:
     def score(self, row: FloatArray) -> Score:
         """Scores one row.
 
-        row: shape (n_inputs,), in the manifest's order and units. A NaN in it gives a NaN score and is not remembered.
+        row: shape (n_inputs,), in the manifest's order and units. A row with NaN or infinity in it gives a NaN score
+        and is not remembered: state and alarm stay as they were.
         """
         feed, manifest = self._feed, self._manifest
+        if not math.isfinite(float(row.sum())):
+            nothing = np.full(len(row), np.nan)
+            warming = self._rows <= manifest.warm_up_rows
+            return Score(math.nan, manifest.threshold, nothing, warming, self._alarm.raised, nothing)
         feed[ROW] = row.astype(np.float32)
         score, shares, deviations, *states = self._run(self._outputs, feed)
+        for name, state in zip(self._states, states, strict=True):
+            feed[name] = state
+        self._rows += 1
         number = float(score[0])
-        if not math.isnan(number):
-            for name, state in zip(self._states, states, strict=True):
-                feed[name] = state
-            self._rows += 1
         warming = self._rows <= manifest.warm_up_rows
         if not warming:
             self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, manifest.threshold)

@@ -44,13 +44,18 @@ class AlarmSetting(_Frozen):
 
 
 class Settings(_Frozen):
-    """One training file. period_s: of the rows as the gateway will see them; the data must have the same."""
+    """One training file.
+
+    period_s: of the rows as the gateway will see them; the data must have the same. only_where: a column of the data
+    that is 1 in rows to learn from ('' takes all), so that a standstill is not learnt as normal.
+    """
 
     name: str
     version: str = "1"
     detector: Literal["robust_distance"] = "robust_distance"
     source: str = Field(min_length=1)
     time_column: str = "t_s"
+    only_where: str = ""
     inputs: tuple[InputSetting, ...] = Field(min_length=1, max_length=200, strict=False)
     period_s: float = Field(gt=0, allow_inf_nan=False)
     false_alarm_every_rows: int = Field(ge=100)

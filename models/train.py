@@ -61,6 +61,12 @@ def train(settings: Settings, history: History, path: Path) -> Trained:
             f"{settings.period_s:g} s a row), and {lost} more for each further stretch"
         )
     detector, fit = _fit(settings, usable, path)
+    deaf = [settings.inputs[int(i)].name for i in np.flatnonzero(detector.reach() <= fit.threshold)]
+    if deaf:
+        raise ModelError(
+            f"{path}: {', '.join(deaf)} alone could never raise an alarm: the threshold would be {fit.threshold:.4g}. "
+            "Look for faults among the normal rows, or allow more false alarms (false_alarm_every_rows)"
+        )
     held_out_rows, held_out_alarms = _held_out(settings, usable, path)
     manifest = Manifest(
         name=settings.name,

@@ -1,7 +1,7 @@
 """Distance of the smoothed row from normal operation, in robust standard deviations, all tags together.
 
-With z the row in robust standard deviations (median and MAD) after short exponential smoothing, and C the shrunk
-correlation of normal z: score = |C^-1/2 z| (a Mahalanobis distance), share of tag i = its squared part of that.
+With z the row in robust standard deviations (median and MAD), bounded, after short exponential smoothing, and C the
+shrunk correlation of normal z: score = |C^-1/2 z| (a Mahalanobis distance), share of tag i = its squared part of that.
 The symmetric root keeps each part next to its own tag, and the parts sum to the whole (Kessy, Lewin and Strimmer,
 "Optimal whitening and decorrelation", The American Statistician 72, 2018).
 """
@@ -22,6 +22,9 @@ from wire.block import FloatArray
 _WINSOR = 3.0
 # Towards "no correlation": bounds the condition number, so that float32 is enough and no tag pair is trusted blindly.
 _SHRINK = 0.1
+# One wild value must not fill the smoothing and raise an alarm by itself: a value counts for at most so many robust
+# standard deviations, or twice the most that normal operation showed.
+_CEILING, _CEILING_OVER_NORMAL = 10.0, 2.0
 # MAD and half the 25-75 % range of a normal distribution, as standard deviations.
 _MAD, _IQR = 1.482602, 0.7413011
 # Keeps shares defined (equal) where the distance is 0.
@@ -40,13 +43,15 @@ class Scored(NamedTuple):
 class RobustDistance:
     """A fitted detector. centre, scale: shape (n,), in the inputs' units. whitening: shape (n, n), symmetric.
 
-    gain: of the exponential smoothing, in (0, 1]; 1 is none. All constants have 6 significant digits.
+    gain: of the exponential smoothing, in (0, 1]; 1 is none. ceiling: bound of a value before smoothing, in robust
+    standard deviations. All constants have 6 significant digits.
     """
 
     centre: FloatArray
     scale: FloatArray
     whitening: FloatArray
     gain: float
+    ceiling: float
 
     @classmethod
     def fit(cls, pieces: list[FloatArray], smoothing_rows: int) -> RobustDistance:
@@ -58,16 +63,25 @@ class RobustDistance:
         smooth = np.concatenate([smoothed(piece, gain) for piece in pieces])
         centre = rounded(np.median(smooth, axis=0))
         scale = rounded(_spread(smooth - centre))
-        z = np.clip((smooth - centre) / scale, -_WINSOR, _WINSOR)
+        z = (smooth - centre) / scale
+        ceiling = max(_CEILING, _CEILING_OVER_NORMAL * float(np.abs(z).max()))
+        z = np.clip(z, -_WINSOR, _WINSOR)
         correlation = np.atleast_2d(np.corrcoef(z, rowvar=False))
         n = len(centre)
         correlation = (1.0 - _SHRINK) * correlation + _SHRINK * np.eye(n)
         values, vectors = np.linalg.eigh(correlation)
-        return cls(centre, scale, rounded((vectors / np.sqrt(values)) @ vectors.T), gain)
+        whitening = rounded((vectors / np.sqrt(values)) @ vectors.T)
+        return cls(centre, scale, whitening, gain, float(rounded(np.array(ceiling))))
+
+    def reach(self) -> FloatArray:
+        """Shape (n,): the score of each input alone at the ceiling; a threshold above it can never be passed by it."""
+        reach: FloatArray = self.ceiling * np.linalg.norm(self.whitening, axis=0)
+        return reach
 
     def score(self, rows: FloatArray) -> Scored:
         """The reference in numpy (float64), for calibration and as the witness of the ONNX graph."""
-        deviations = smoothed((rows - self.centre) / self.scale, self.gain)
+        bounded = np.clip((rows - self.centre) / self.scale, -self.ceiling, self.ceiling)
+        deviations = smoothed(bounded, self.gain)
         squares = (deviations @ self.whitening) ** 2 + _EPSILON
         total = squares.sum(axis=1)
         return Scored(np.sqrt(total), squares / total[:, None], deviations)
@@ -82,13 +96,16 @@ class RobustDistance:
             "gain": np.array([self.gain]),
             "memory": np.array([1.0 - self.gain]),
             "epsilon": np.array([_EPSILON]),
+            "floor": np.array(-self.ceiling),
+            "ceiling": np.array(self.ceiling),
         }
         nodes = [
             helper.make_node(operator, takes, [gives])
             for operator, takes, gives in (
                 ("Sub", [ROW, "centre"], "offset"),
                 ("Mul", ["offset", "inverse_scale"], "z"),
-                ("Mul", ["z", "gain"], "new_part"),
+                ("Clip", ["z", "floor", "ceiling"], "bounded"),
+                ("Mul", ["bounded", "gain"], "new_part"),
                 ("Mul", ["sum", "memory"], "old_part"),
                 ("Add", ["old_part", "new_part"], "sum" + NEXT),
                 ("Mul", ["weight", "memory"], "old_weight"),
