@@ -1,0 +1,330 @@
+// One line chart: loads its series, follows live values, marks anomalies and the parts without valid values.
+
+import uPlot from "uplot";
+import { BAD, type Change, GOOD } from "./live";
+import { clock, hostNow, numberText, say, windowText, zone } from "./words";
+
+interface Line {
+  key: string;
+  label: string;
+  role: "value" | "threshold";
+}
+
+export interface Spec {
+  id: string;
+  title: string;
+  axis: string;
+  unit: string;
+  decimals: number;
+  lines: Line[];
+  asset: string;
+  from_zero: boolean;
+}
+
+export interface Interval {
+  asset: string;
+  from_ms: number;
+  to_ms: number;
+}
+
+interface Points {
+  t: number[];
+  v: (number | null)[];
+  q: number[];
+}
+
+const POINTS = 600;
+const SHORTEST_MS = 30_000;
+const HEIGHT = 170;
+
+function colour(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function seriesUrl(key: string, fromMs: number, toMs: number): string {
+  const [node = "", device = "", ...tag] = key.split("|");
+  const [group = "", ...rest] = node.split("/");
+  const asked = { group, node: rest.join("/"), device, tag: tag.join("|") };
+  const times = { from_ms: String(Math.round(fromMs)), to_ms: String(Math.round(toMs)), points: String(POINTS) };
+  return `/api/series?${new URLSearchParams({ ...asked, ...times }).toString()}`;
+}
+
+export class Chart {
+  readonly spec: Spec;
+  private readonly data: Points[];
+  private plot: uPlot | null = null;
+  private intervals: Interval[] = [];
+  private readonly box: HTMLElement;
+  private readonly empty: HTMLElement | null;
+  private dirty = true;
+  private visible = true;
+  private loading = false;
+
+  constructor(private readonly figure: HTMLElement) {
+    this.spec = JSON.parse(figure.dataset["chart"] ?? "") as Spec;
+    this.data = this.spec.lines.map(() => ({ t: [], v: [], q: [] }));
+    this.box = figure.querySelector<HTMLElement>(".plot") ?? figure;
+    this.empty = figure.querySelector<HTMLElement>(".empty");
+  }
+
+  seen(visible: boolean): void {
+    this.visible = visible;
+  }
+
+  async load(minutes: number): Promise<void> {
+    if (this.loading) return;
+    this.loading = true;
+    const now = hostNow();
+    try {
+      const found = await Promise.all(
+        this.spec.lines.map(async (line) => {
+          const answer = await fetch(seriesUrl(line.key, now - minutes * 60_000, now + 1000), {
+            signal: AbortSignal.timeout(15_000),
+          });
+          if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`.trim());
+          return (await answer.json()) as Points;
+        }),
+      );
+      found.forEach((points, i) => {
+        const old = this.data[i];
+        const newest = points.t.at(-1) ?? 0;
+        // What came live and is not yet in the database stays.
+        const first = old === undefined ? -1 : old.t.findIndex((t) => t > newest);
+        if (old !== undefined && first >= 0) {
+          points.t.push(...old.t.slice(first));
+          points.v.push(...old.v.slice(first));
+          points.q.push(...old.q.slice(first));
+        }
+        this.data[i] = { t: points.t, v: points.v, q: points.q };
+      });
+      this.dirty = true;
+    } catch (fault) {
+      if (this.data.every((points) => points.t.length === 0)) {
+        this.say(say("chart_failed", { why: fault instanceof Error ? fault.message : String(fault) }));
+      }
+    } finally {
+      this.loading = false;
+    }
+  }
+
+  mark(intervals: Interval[]): void {
+    const mine = intervals.filter((interval) => interval.asset === this.spec.asset);
+    this.figure.dataset["anomalies"] = String(mine.length);
+    if (JSON.stringify(mine) === JSON.stringify(this.intervals)) return;
+    this.intervals = mine;
+    this.dirty = true;
+    const marks = this.figure.querySelector(".marks");
+    const last = mine.at(-1);
+    if (marks === null) return;
+    if (last === undefined) {
+      marks.textContent = "";
+      return;
+    }
+    let text = say("anomaly_span", { from: clock(last.from_ms), to: clock(last.to_ms) });
+    if (hostNow() - last.to_ms < 3000) text = say("anomaly_since", { from: clock(last.from_ms) });
+    if (mine.length > 1) text += ` ${say("anomaly_more", { n: mine.length - 1 })}`;
+    marks.textContent = text;
+  }
+
+  add(change: Change, key: string): void {
+    const i = this.spec.lines.findIndex((line) => line.key === key);
+    const points = this.data[i];
+    const [, , , value, quality, ts] = change;
+    if (points === undefined || ts === null || ts <= (points.t.at(-1) ?? 0)) return;
+    points.t.push(ts);
+    points.v.push(quality === BAD || typeof value === "string" || value === null ? null : Number(value));
+    points.q.push(quality);
+    this.dirty = true;
+  }
+
+  private say(text: string): void {
+    if (this.empty !== null) {
+      this.empty.textContent = text;
+      this.empty.hidden = text === "";
+    }
+    this.figure.classList.toggle("is-empty", text !== "");
+  }
+
+  draw(minutes: number): void {
+    if (!this.visible || this.box.clientWidth === 0) return;
+    const now = hostNow();
+    const from = now - minutes * 60_000;
+    for (const points of this.data) {
+      const drop = points.t.findIndex((t) => t >= from);
+      if (drop > 200) {
+        points.t.splice(0, drop);
+        points.v.splice(0, drop);
+        points.q.splice(0, drop);
+      }
+    }
+    const first = this.data[0];
+    if (first === undefined) return;
+    const inside = first.t.some((t, i) => t >= from && first.v[i] !== null);
+    if (!inside) {
+      if (!this.loading) this.say(say("chart_empty", { window: windowText(minutes), why: this.why() }));
+      return;
+    }
+    this.say("");
+    const oldest = Math.max(from, Math.min(first.t[0] ?? from, now - SHORTEST_MS));
+    const rows = this.data.map((points): uPlot.AlignedData => [points.t.map((t) => t / 1000), points.v]);
+    // Where one line has no point of its own, join leaves undefined, which is bridged; null stays a gap.
+    const joined = uPlot.join(rows);
+    if (this.plot === null) this.plot = this.create(joined);
+    this.plot.batch(() => {
+      if (this.dirty) this.plot?.setData(joined, false);
+      this.plot?.setScale("x", { min: oldest / 1000, max: now / 1000 });
+    });
+    this.dirty = false;
+  }
+
+  private why(): string {
+    const [key = ""] = this.spec.lines.map((line) => line.key);
+    const element = document.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`);
+    return say(element?.dataset["quality"] === "bad" ? "chart_empty_stale" : "chart_empty_quiet");
+  }
+
+  summary(minutes: number): void {
+    const values = (this.data[0]?.v ?? []).filter((v): v is number => v !== null);
+    const last = values.at(-1);
+    if (last === undefined) return;
+    const text = (v: number): string => numberText(v, this.spec.decimals);
+    const low = values.reduce((a, b) => Math.min(a, b));
+    const high = values.reduce((a, b) => Math.max(a, b));
+    const fields = { title: this.spec.title, window: windowText(minutes), now: text(last), low: text(low) };
+    const words = say("chart_summary", { ...fields, high: text(high), unit: this.spec.unit });
+    this.box.setAttribute("aria-label", words);
+  }
+
+  resize(): void {
+    if (this.plot !== null && this.box.clientWidth > 0) {
+      this.plot.setSize({ width: this.box.clientWidth, height: HEIGHT });
+    }
+  }
+
+  close(): void {
+    this.plot?.destroy();
+    this.plot = null;
+    this.dirty = true;
+  }
+
+  private create(data: uPlot.AlignedData): uPlot {
+    const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false } };
+    const font = "12px system-ui, sans-serif";
+    const options: uPlot.Options = {
+      width: this.box.clientWidth,
+      height: HEIGHT,
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
+      cursor: { y: false, drag: { setScale: false }, points: { size: 7 } },
+      legend: { show: false },
+      scales: { x: { time: true }, y: { range: (_plot, low, high) => this.range(low, high) } },
+      axes: [
+        { ...axis, font, space: 70, size: 28, values: (_plot, ticks) => ticks.map((s, i) => this.tick(s, ticks[i - 1])) },
+        { ...axis, font, labelFont: font, label: this.spec.axis, labelSize: 18, size: 52, space: 34 },
+      ],
+      series: [
+        {},
+        ...this.spec.lines.map((line): uPlot.Series => {
+          const value = line.role === "value";
+          return {
+            label: line.label,
+            stroke: colour(value ? "--line" : "--alarm"),
+            width: value ? 1.6 : 1.4,
+            ...(value ? {} : { dash: [6, 4] }),
+            points: { show: false },
+            spanGaps: false,
+          };
+        }),
+      ],
+      hooks: { drawClear: [(plot) => this.shade(plot)], draw: [(plot) => this.strips(plot)] },
+      plugins: [readout(this.spec)],
+    };
+    return new uPlot(options, data, this.box);
+  }
+
+  private range(low: number | null, high: number | null): [number, number] {
+    let bottom = low ?? 0;
+    let top = high ?? 1;
+    if (this.spec.from_zero) bottom = Math.min(0, bottom);
+    const space = (top - bottom || Math.abs(top) * 0.02 || 1) * 0.12;
+    top += space;
+    if (!this.spec.from_zero) bottom = low !== null && low >= 0 ? Math.max(0, bottom - space) : bottom - space;
+    return [bottom, top];
+  }
+
+  private tick(seconds: number, before: number | undefined): string {
+    const text = clock(seconds * 1000);
+    return text.endsWith(":00") && before !== undefined ? text.slice(0, 5) : text;
+  }
+
+  private shade(plot: uPlot): void {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    for (const interval of this.intervals) {
+      const left = plot.valToPos(interval.from_ms / 1000, "x", true);
+      const right = Math.max(left + 2 * devicePixelRatio, plot.valToPos(interval.to_ms / 1000, "x", true));
+      ctx.fillStyle = colour("--alarm-shade");
+      ctx.fillRect(left, bbox.top, right - left, bbox.height);
+      ctx.fillStyle = colour("--alarm");
+      ctx.fillRect(left, bbox.top, right - left, 3 * devicePixelRatio);
+      ctx.fillRect(left, bbox.top, devicePixelRatio, bbox.height);
+      ctx.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.textBaseline = "top";
+      const word = say("anomaly_mark");
+      if (right - left > ctx.measureText(word).width + 10 * devicePixelRatio) {
+        ctx.fillText(word, Math.max(left, bbox.left) + 5 * devicePixelRatio, bbox.top + 6 * devicePixelRatio);
+      }
+    }
+    ctx.restore();
+  }
+
+  // Along the bottom: hatched where there was no valid value, dotted where it was uncertain.
+  private strips(plot: uPlot): void {
+    const points = this.data[0];
+    if (points === undefined) return;
+    const { ctx, bbox } = plot;
+    const high = 5 * devicePixelRatio;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    for (let i = 0; i < points.q.length; i++) {
+      if (points.q[i] === GOOD) continue;
+      const bad = points.q[i] === BAD;
+      const start = points.t[i] ?? 0;
+      while (i + 1 < points.q.length && (points.q[i + 1] === BAD) === bad && points.q[i + 1] !== GOOD) i++;
+      const end = points.t[i + 1] ?? hostNow();
+      const left = plot.valToPos(start / 1000, "x", true);
+      const width = Math.max(2 * devicePixelRatio, plot.valToPos(end / 1000, "x", true) - left);
+      ctx.fillStyle = colour(bad ? "--bad" : "--uncertain");
+      const step = (bad ? 3 : 8) * devicePixelRatio;
+      for (let x = 0; x < width; x += step * 2) {
+        ctx.fillRect(left + x, bbox.top + bbox.height - high, Math.min(step, width - x), high);
+      }
+    }
+    ctx.restore();
+  }
+}
+
+// The value under the pointer, beside the title: no floating box that covers the line.
+function readout(spec: Spec): uPlot.Plugin {
+  return {
+    hooks: {
+      setCursor: [
+        (plot) => {
+          const box = plot.root.closest("figure")?.querySelector(".chart-title");
+          if (!(box instanceof HTMLElement)) return;
+          const i = plot.cursor.idx;
+          const at = i === null || i === undefined ? undefined : plot.data[0]?.[i];
+          const value = i === null || i === undefined ? undefined : plot.data[1]?.[i];
+          box.dataset["readout"] =
+            at === undefined || value === undefined || value === null
+              ? ""
+              : `${numberText(value, spec.decimals)} ${spec.unit} · ${clock(at * 1000)}`;
+        },
+      ],
+    },
+  };
+}

@@ -1,0 +1,104 @@
+// Live values over server-sent events, with the state of the connection for everyone to see.
+
+import { clock, hostNow, hostSays, say } from "./words";
+
+export const GOOD = 192;
+export const BAD = 0;
+
+// node, device, tag, value, quality, ts_ms
+export type Change = [string, string, string, number | string | boolean | null, number, number | null];
+
+interface Live {
+  now_ms: number;
+  values: Change[];
+}
+
+export interface Listener {
+  changed(changes: Change[]): void;
+  restored(): void;
+}
+
+const RETRY_MS = [1000, 2000, 5000, 10000];
+const SILENT_MS = 12000;
+
+let lastHeard = Date.now();
+let lost = false;
+let everOpen = false;
+
+function show(state: "live" | "lost" | "connecting"): void {
+  const element = document.getElementById("connection");
+  if (element === null) return;
+  element.className = `connection ${state}`;
+  const word = element.querySelector(".word");
+  if (word !== null && word.textContent !== say(state)) word.textContent = say(state);
+}
+
+function nowLost(): void {
+  show("lost");
+  if (lost) return;
+  lost = true;
+  document.body.classList.add("is-lost");
+  const banner = document.getElementById("lost");
+  if (banner !== null) {
+    banner.textContent = say("lost_long", { time: clock(hostNow()) });
+    banner.hidden = false;
+  }
+}
+
+function nowLive(listener: Listener): void {
+  show("live");
+  lastHeard = Date.now();
+  const again = lost || !everOpen;
+  everOpen = true;
+  if (!lost) {
+    if (again) listener.restored();
+    return;
+  }
+  lost = false;
+  document.body.classList.remove("is-lost");
+  const banner = document.getElementById("lost");
+  if (banner !== null) banner.hidden = true;
+  listener.restored();
+}
+
+export function isLost(): boolean {
+  return lost;
+}
+
+export function listen(listener: Listener): void {
+  let attempt = 0;
+
+  function open(): void {
+    const source = new EventSource("/api/events");
+    source.onopen = () => {
+      attempt = 0;
+      nowLive(listener);
+    };
+    source.addEventListener("live", (event) => {
+      const live = JSON.parse((event as MessageEvent<string>).data) as Live;
+      hostSays(live.now_ms);
+      nowLive(listener);
+      listener.changed(live.values);
+    });
+    // The browser's own retry gives up for good on some answers: always begin anew, ever more slowly.
+    source.onerror = () => {
+      source.close();
+      nowLost();
+      window.setTimeout(open, RETRY_MS[Math.min(attempt++, RETRY_MS.length - 1)]);
+    };
+  }
+
+  open();
+
+  // No event can mean that nothing changed, or that the network swallows everything: ask.
+  window.setInterval(() => {
+    if (lost || !everOpen || Date.now() - lastHeard < SILENT_MS) return;
+    fetch("/api/health", { signal: AbortSignal.timeout(5000), cache: "no-store" }).then(
+      (answer) => {
+        if (answer.ok) lastHeard = Date.now();
+        else nowLost();
+      },
+      nowLost,
+    );
+  }, 3000);
+}
