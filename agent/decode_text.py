@@ -34,11 +34,15 @@ class FrameDecoder:
         self._points = device.points
         self._scaling = Scaling(device.points, tags)
 
-    def block(self, ts_ms: int, text: str) -> Block | None:
-        """The Block of one line; None when the line is not one of this device's."""
+    def fits(self, text: str) -> bool:
+        """True when the line is one of this device's."""
+        return self._pattern.match(text) is not None
+
+    def block(self, ts_ms: int, text: str) -> Block:
+        """The Block of one line; every tag BAD when the line is not one of this device's."""
         match = self._pattern.match(text)
         if match is None:
-            return None
+            return Block.bad(ts_ms, self.tags, Reason.UNPARSED)
         raw: FloatArray = np.full(len(self.tags), np.nan)
         reason = np.zeros(len(self.tags), np.uint8)
         others: dict[int, bool | int | str] = {}

@@ -53,11 +53,13 @@ class Frame:
 class Driver(Protocol):
     """One line. open raises LineDown; read and stream raise LineDown, DeviceSilent, DeviceGarbled, DeviceRefused.
 
-    After LineDown the line is closed; open may be called again. late: answers that came too late or belonged to
-    another request and were kept away from the values.
+    After LineDown open may be called again. A cancelled call leaves the line usable.
     """
 
-    late: int
+    @property
+    def late(self) -> int:
+        """Answers so far that came too late and were kept away from the values."""
+        ...
 
     async def open(self) -> None: ...
 
@@ -68,5 +70,5 @@ class Driver(Protocol):
         ...
 
     def stream(self) -> AsyncIterator[Frame]:
-        """Frames as they come, until LineDown."""
+        """Frames as they come, until LineDown. Waiting for one may be cancelled; call stream() once per open()."""
         ...

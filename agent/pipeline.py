@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from random import random
 from typing import Protocol
 
+from agent.decode import SpanDecoder
+from agent.decode_text import FrameDecoder
 from agent.driver import Clock
+from agent.drivers import DRIVERS
+from agent.line import polls
+from agent.plan import check_line
+from agent.report import Reporter
 from agent.score import Scorers
 from agent.spec import LineSpec
+from agent.stamps import Stamps
 from agent.status import LineStatus
+from agent.unit import Reading, Unit
 from wire.block import Block
+from wire.tag import TagTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +57,69 @@ async def run_line(
 
     Raises ConfigError when the line cannot be planned; an error of the sink passes through.
     """
-    raise NotImplementedError
+    field = _Field(line, Stamps(high_water), status)
+    async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
+        async for poll in happenings:
+            if poll.back:
+                await sink.device_state(poll.device, True)
+            told: list[Block] = []
+            held: Counter[str] = Counter()
+            polled_ms = poll.ts_ms
+            for reading in poll.readings:
+                block = field.decode(reading)
+                polled_ms = max(polled_ms, block.ts_ms)
+                kept, suppressed = field.reporters[reading.tags].worth_telling(block)
+                told += [] if kept is None else [kept]
+                told += [field.stamps.risen(score) for score in scorers.score(block)]
+                if suppressed:
+                    held[poll.device] += suppressed
+            await sink.append(Taken(line.name, polled_ms, tuple(told), held))
+            if poll.lost:
+                await sink.device_state(poll.device, False)
 
 
-def read_cycles(lines: Sequence[LineSpec], cycles: int, clock: Clock) -> AsyncIterator[tuple[LineSpec, Block]]:
+async def read_cycles(
+    lines: Sequence[LineSpec], cycles: int, clock: Clock
+) -> AsyncGenerator[tuple[LineSpec, Block], None]:
     """Every device's Blocks of so many polls, unfiltered and unscored; ends by itself. For `gateway read`."""
-    raise NotImplementedError
+    for line in lines:
+        status = LineStatus()
+        field = _Field(replace(line, silent_polls=cycles + 1), Stamps({}), status)  # nobody is given up meanwhile
+        left = {device.id: cycles for device in line.devices}
+        async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
+            async for poll in happenings:
+                if poll.readings and left[poll.device] > 0:
+                    left[poll.device] -= 1
+                    for reading in poll.readings:
+                        yield line, field.decode(reading)
+                if not any(left.values()):
+                    break
+
+
+class _Field:
+    """What a line needs at every poll, made once."""
+
+    def __init__(self, line: LineSpec, stamps: Stamps, status: LineStatus) -> None:
+        check_line(line)
+        status.name = line.name
+        self.stamps = stamps
+        self.units = [Unit(device, line, status) for device in line.devices]
+        self.reporters: dict[TagTable, Reporter] = {}
+        self._decoders: dict[TagTable, SpanDecoder | FrameDecoder] = {}
+        for unit in self.units:
+            for planned in unit.spans:
+                self._decoders[planned.tags] = SpanDecoder(planned)
+                self.reporters[planned.tags] = Reporter(planned.points, planned.tags)
+            if not unit.spans:
+                self._decoders[unit.tables[0]] = FrameDecoder(unit.device, unit.tables[0])
+                self.reporters[unit.tables[0]] = Reporter(unit.device.points, unit.tables[0])
+
+    def decode(self, reading: Reading) -> Block:
+        """A Block whose stamp is above all earlier ones of its tags."""
+        ts_ms = self.stamps.rising(reading.tags, reading.ts_ms)
+        decoder, content = self._decoders[reading.tags], reading.content
+        if isinstance(decoder, SpanDecoder) and content is not None and not isinstance(content, str):
+            return decoder.block(ts_ms, content)
+        if isinstance(decoder, FrameDecoder) and isinstance(content, str):
+            return decoder.block(ts_ms, content)
+        return Block.bad(ts_ms, reading.tags, reading.reason)

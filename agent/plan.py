@@ -53,7 +53,7 @@ def plan_frame(device: DeviceSpec) -> TagTable:
 
 def check_line(line: LineSpec) -> None:
     """Raises ConfigError with every problem of the line and of all devices on it."""
-    problems: list[str] = []
+    problems: list[str] = [] if line.devices else [f"line {line.name}: has no devices; give it one or remove it"]
     if line.driver != "modbus-tcp":
         if not 50 <= line.baud <= 4_000_000:
             problems.append(f"line {line.name}: no serial port runs at {line.baud} baud; usual are 9600, 19200, 115200")

@@ -69,7 +69,8 @@ class PointSpec:
 
 @dataclass(frozen=True, slots=True)
 class FrameSpec:
-    """Text lines of a serial device. pattern: a regular expression with named groups that fits the whole line."""
+    """Text lines of a serial device. pattern: a regular expression with named groups, matched
+    from the beginning of the line; end it with $ when nothing may follow."""
 
     pattern: str
     delimiter: str = "\r\n"

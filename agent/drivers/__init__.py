@@ -1,0 +1,16 @@
+"""The drivers that a line may name. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from agent.driver import Clock, Driver
+from agent.drivers.framed_serial import FramedSerialDriver
+from agent.drivers.modbus import ModbusDriver
+from agent.spec import DriverName, LineSpec
+
+DRIVERS: Mapping[DriverName, Callable[[LineSpec, Clock], Driver]] = {
+    "modbus-tcp": ModbusDriver,
+    "modbus-rtu": ModbusDriver,
+    "serial-text": FramedSerialDriver,
+}

@@ -1,0 +1,93 @@
+"""Which late answers may still come, and how to prove that they cannot be taken for another request's. Pure.
+
+An RTU answer names unit, function and size, but no address. A device answers in the order in which it was asked.
+So: a request is only sent while no unanswered request of that unit would be answered in the same shape; where one
+would, a *fence* is read first: a request of another shape. Its answer proves that all earlier ones have come or
+never will. This holds for any lateness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from agent.driver import Span
+from agent.plan import MAX_BITS, MAX_REGISTERS
+from agent.spec import Table
+
+FUNCTION: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+Verdict = Literal["ours", "late", "foreign"]
+
+# A device that answers a request after ten minutes is not known to exist.
+FORGET_S = 600.0
+
+
+class _Pending(NamedTuple):
+    function: int
+    size: int
+    asked_s: float
+
+
+class Fence:
+    """Unanswered requests of every unit of a line, oldest first. asked_s: seconds of one monotonic clock."""
+
+    def __init__(self) -> None:
+        self._pending: dict[int, list[_Pending]] = {}
+        self._refusing: set[int] = set()  # units that refused something while more than one answer could be meant
+        self._live = False
+
+    def needed(self, unit_id: int, span: Span, now_s: float) -> bool:
+        """True when an unanswered request of the unit would be answered in the shape of this one."""
+        pending = [p for p in self._pending.get(unit_id, ()) if now_s - p.asked_s < FORGET_S]
+        self._pending[unit_id] = pending
+        return any((p.function, p.size) == shape(span) for p in pending)
+
+    def choose(self, unit_id: int, span: Span) -> Span | None:
+        """A request near the span whose answer no unanswered request can have; None when all are used up."""
+        pending = self._pending.get(unit_id, [])
+        taken = {(p.function, p.size) for p in pending}
+        functions = {p.function for p in pending}
+        # Any answer to a function that no unanswered request has is a proof, a refusal too.
+        others = [Span(t, span.address, 1) for t, f in FUNCTION.items() if f not in functions]
+        counts = [s for s in _counts(span) if shape(s) not in taken]
+        ordered = [*others, *counts] if unit_id in self._refusing else [*counts, *others]
+        return ordered[0] if ordered else None
+
+    def asked(self, unit_id: int, span: Span, now_s: float) -> None:
+        """A request goes out. Only after needed() said no."""
+        self._pending.setdefault(unit_id, []).append(_Pending(*shape(span), now_s))
+        self._live = True
+
+    def gave_up(self) -> None:
+        """The last request asked has timed out; it may still be answered."""
+        self._live = False
+
+    def heard(self, unit_id: int, function: int, size: int, refused: bool) -> Verdict:
+        """Whose answer a sound frame is. size: bytes of data; refused: it is an exception to that function."""
+        pending = self._pending.get(unit_id, [])
+        fits = [i for i, p in enumerate(pending) if p.function == function and (refused or p.size == size)]
+        if not fits:
+            return "foreign"
+        if refused and len(fits) > 1:
+            self._refusing.add(unit_id)
+            return "late"
+        ours = self._live and fits[-1] == len(pending) - 1
+        del pending[: fits[-1] + 1]  # what was asked before it will not be answered any more
+        if ours:
+            self._live = False
+            if not refused:
+                self._refusing.discard(unit_id)
+        return "ours" if ours else "late"
+
+
+def shape(span: Span) -> tuple[int, int]:
+    """Function code and bytes of data in the answer."""
+    return FUNCTION[span.table], (span.count + 7) // 8 if span.bits else 2 * span.count
+
+
+def _counts(span: Span) -> Iterator[Span]:
+    """Requests of other sizes: first parts of the span, which are surely there, then longer ones."""
+    step, limit = (8, MAX_BITS) if span.bits else (1, MAX_REGISTERS)
+    for count in (*range(1, span.count, step), *range(span.count + step, limit + 1, step)):
+        if span.address + count <= 65536:
+            yield Span(span.table, span.address, count)

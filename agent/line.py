@@ -1,0 +1,140 @@
+"""The one owner of one line: opens it, keeps every device's period, reopens it with back-off."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+from agent.decode_text import FrameDecoder
+from agent.driver import Clock, Driver, Frame
+from agent.status import LineStatus
+from agent.unit import Poll, Unit
+from wire.errors import DeviceSilent, LineDown
+
+log = logging.getLogger(__name__)
+
+LONGEST_BACK_OFF_S = 30.0
+
+
+def delay_s(attempt: int, jitter: float, cap_s: float = LONGEST_BACK_OFF_S) -> float:
+    """Full-jitter back-off; the caller rolls jitter in [0, 1)."""
+    return jitter * min(cap_s, 2.0 ** min(attempt, 10))
+
+
+async def polls(
+    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus, dice: Callable[[], float]
+) -> AsyncGenerator[Poll, None]:
+    """Every poll of every device on the line, until closed or cancelled."""
+    attempt = 0
+    streams = not units[0].spans
+    try:
+        while True:
+            try:
+                await driver.open()
+            except LineDown as fault:
+                for poll in _all_missed(units, clock, fault):
+                    yield poll
+                attempt = await _back_off(attempt, status, dice, fault)
+                continue
+            if attempt:
+                log.warning("line is open again", extra={"line": status.name, "attempts": attempt})
+            status.state = "open"
+            for unit in units:
+                unit.breaker.probe_now()
+            session = _streamed(units, driver, clock, status) if streams else _asked(units, driver, clock, status)
+            down = LineDown("the line was lost")
+            async with aclosing(session):
+                async for poll in session:
+                    status.late_rejected = driver.late
+                    attempt = 0 if poll.answered else attempt
+                    yield poll
+                    down = poll.fault or down
+            if streams:
+                for poll in _all_missed(units, clock, down):
+                    yield poll
+            attempt = await _back_off(attempt, status, dice, down)
+    finally:
+        status.state = "closed"
+        await driver.close()
+
+
+async def _back_off(attempt: int, status: LineStatus, dice: Callable[[], float], fault: LineDown) -> int:
+    """Waits before the next attempt; its number comes back."""
+    status.state = "backing-off"
+    status.reconnects += 1
+    status.last_error = str(fault)
+    wait_s = delay_s(attempt, dice())
+    level = logging.DEBUG if attempt else logging.WARNING
+    log.log(level, "line is down", extra={"line": status.name, "error": str(fault), "next_try_s": round(wait_s, 2)})
+    await asyncio.sleep(wait_s)
+    return attempt + 1
+
+
+def _all_missed(units: Sequence[Unit], clock: Clock, fault: LineDown) -> list[Poll]:
+    now_s = asyncio.get_running_loop().time()
+    return [unit.missed(clock, now_s, fault) for unit in units]
+
+
+async def _asked(
+    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus
+) -> AsyncGenerator[Poll, None]:  # fmt: skip
+    """Polls each device at its period until the line goes down. A poll that is too late for its turn is skipped."""
+    loop = asyncio.get_running_loop()
+    start_s = loop.time()
+    turns = [(start_s, i) for i in range(len(units))]
+    heapq.heapify(turns)
+    while True:
+        due_s, i = turns[0]
+        unit, period_s = units[i], units[i].device.period_s
+        if (wait_s := due_s - loop.time()) > 0:
+            await asyncio.sleep(wait_s)
+        if unit.breaker.may_ask(loop.time()):
+            poll = await unit.ask(driver, clock, loop.time())
+            yield poll
+            if poll.fault is not None:
+                return
+        behind = max(0, int((loop.time() - due_s) / period_s) - 1)
+        status.overruns += behind
+        heapq.heapreplace(turns, (due_s + (1 + behind) * period_s, i))
+
+
+async def _streamed(
+    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus
+) -> AsyncGenerator[Poll, None]:  # fmt: skip
+    """Frames as they come until the line goes down; a device that is silent for longer than usual has missed a poll."""
+    loop = asyncio.get_running_loop()
+    decoders = [FrameDecoder(u.device, u.tables[0]) for u in units]
+    patience_s = [u.device.period_s + u.line_timeout_s for u in units]
+    silent_s = [loop.time() + p for p in patience_s]
+    babble_s = 0.0
+    frames = driver.stream()
+    while True:
+        frame: Frame | None = None
+        try:
+            async with asyncio.timeout_at(min(silent_s)):
+                frame = await anext(frames)
+        except TimeoutError:
+            pass
+        except LineDown as fault:
+            yield Poll(units[0].device.id, clock(), (), fault=fault)
+            return
+        now_s = loop.time()
+        if frame is not None:
+            text = frame.text
+            owner = next((i for i, d in enumerate(decoders) if text is not None and d.fits(text)), None)
+            if owner is not None and text is not None:
+                silent_s[owner] = now_s + patience_s[owner]
+                yield units[owner].spoke(frame.ts_ms, text)
+            else:
+                units[0].status.unparsed += 1
+                # Whose it was is only sure where one device speaks; told once a period at most.
+                if len(units) == 1 and now_s >= babble_s:
+                    babble_s = now_s + units[0].device.period_s
+                    yield units[0].babbled(frame.ts_ms)
+        for i, unit in enumerate(units):
+            if now_s >= silent_s[i]:
+                silent_s[i] = now_s + patience_s[i]
+                yield unit.missed(clock, now_s, DeviceSilent(f"no frame for {patience_s[i]:g} s"))

@@ -1,0 +1,76 @@
+"""Rows for a model: values of several tags, of one device or many, brought together at the model's pace. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from wire.block import Block, CodeArray, FloatArray, Quality
+from wire.tag import TagTable
+
+
+class Row(NamedTuple):
+    """One row. values: shape (n_inputs,), NaN where bad. ts_ms: of the newest input. gap_ms: since the row before."""
+
+    ts_ms: int
+    values: FloatArray
+    bad: bool
+    gap_ms: int | None
+
+
+class Window:
+    """The newest value of every input of one asset's model.
+
+    A row is complete when each input has a value newer than the last row, or when one has and the model's period
+    is over. Rows come no closer than half a period: a device polled faster than the model's period is thinned.
+    """
+
+    def __init__(self, inputs: Sequence[tuple[str, str]], period_ms: float) -> None:
+        """inputs: (device, tag name) in the model's order."""
+        self._inputs = tuple(inputs)
+        self._period_ms = period_ms
+        n = len(self._inputs)
+        self._values: FloatArray = np.full(n, np.nan)
+        self._quality: CodeArray = np.full(n, Quality.BAD, np.uint8)
+        self._newer = np.zeros(n, np.bool_)
+        self._seen = np.zeros(n, np.bool_)
+        self._columns: dict[TagTable, list[tuple[int, int]]] = {}
+        self._last_ms: int | None = None
+
+    def row(self, block: Block) -> Row | None:
+        """The row that this Block completes, if it does."""
+        columns = self._columns.get(block.tags)
+        if columns is None:
+            columns = self._columns[block.tags] = self._places(block.tags)
+        if not columns:
+            return None
+        for place, column in columns:
+            other = block.others.get(column)
+            number = block.values[column] if other is None or isinstance(other, str) else float(other)
+            self._values[place] = number
+            self._quality[place] = block.quality[column]
+            self._newer[place] = self._seen[place] = True
+        gap_ms = None if self._last_ms is None else block.ts_ms - self._last_ms
+        if not self._complete(gap_ms):
+            return None
+        self._newer[:] = False
+        self._last_ms = block.ts_ms
+        bad = bool((self._quality == Quality.BAD).any() or not np.isfinite(self._values).all())
+        return Row(block.ts_ms, self._values.copy(), bad, gap_ms)
+
+    def _complete(self, gap_ms: int | None) -> bool:
+        if gap_ms is not None and gap_ms < self._period_ms / 2:
+            return False
+        if self._newer.all():
+            return True
+        return gap_ms is not None and gap_ms >= self._period_ms and bool(self._seen.all())
+
+    def _places(self, tags: TagTable) -> list[tuple[int, int]]:
+        """(input, column) of the inputs that stand in a table."""
+        return [
+            (place, tags.column(name))
+            for place, (device, name) in enumerate(self._inputs)
+            if device == tags.device and name in tags.names
+        ]
