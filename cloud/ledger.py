@@ -1,0 +1,162 @@
+"""The ledger: which batches are stored, with digests and counts. The port, and what every ledger keeps in memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from cloud.store.port import Batch, BatchKey
+from wire.ids import NodeId
+
+LAST = 2**62  # no batch has a higher number
+
+
+class LedgerEntry(NamedTuple):
+    """One batch that is dealt with. samples: of the message; those in the database are samples - dead - collided."""
+
+    key: BatchKey
+    device: str
+    digest: str
+    samples: int
+    dead: int
+    collided: int
+    first_ms: int
+    last_ms: int
+
+
+def entry_of(batch: Batch, refused: int = 0) -> LedgerEntry:
+    """The entry of a batch. refused: samples that the database would not take after all."""
+    samples = len(batch.samples) + batch.dead + batch.collided
+    dead = batch.dead + refused
+    return LedgerEntry(
+        batch.key, batch.device, batch.digest, samples, dead, batch.collided, batch.first_ms, batch.last_ms
+    )
+
+
+class Sums(NamedTuple):
+    """Sums over ledger entries of one device."""
+
+    samples: int
+    dead: int
+    collided: int
+
+    @property
+    def stored(self) -> int:
+        return self.samples - self.dead - self.collided
+
+
+class Ledger(Protocol):
+    """Raises StoreDown."""
+
+    async def open(self) -> None: ...
+
+    async def known(self, keys: Sequence[BatchKey]) -> dict[BatchKey, str]:
+        """The digests of those batches that are in the ledger."""
+        ...
+
+    def overlaps(self, node: NodeId, device: str, epoch: str, first_ms: int, last_ms: int) -> bool:
+        """True when another epoch of this gateway and device has a batch that may reach into this time."""
+        ...
+
+    async def add(self, entries: Sequence[LedgerEntry]) -> None: ...
+
+    async def sums(self, node: NodeId, epoch: str, ranges: Sequence[tuple[int, int]]) -> dict[str, Sums]:
+        """Device -> sums over the entries with numbers in the ranges (both ends included)."""
+        ...
+
+    def epochs(self) -> frozenset[tuple[NodeId, str]]:
+        """(edge node, epoch) of every entry."""
+        ...
+
+
+@dataclass(slots=True)
+class Numbers:
+    """A set of batch numbers as ranges: numbers come in runs, so that it stays small however many there are."""
+
+    _first: list[int] = field(default_factory=list)
+    _last: list[int] = field(default_factory=list)
+
+    def __contains__(self, number: int) -> bool:
+        i = bisect_right(self._first, number) - 1
+        return i >= 0 and number <= self._last[i]
+
+    def add(self, first: int, last: int) -> None:
+        """Adds first..last, which may touch or overlap what is there."""
+        i = bisect_right(self._first, first) - 1
+        if i < 0 or self._last[i] < first - 1:
+            i += 1
+            self._first.insert(i, first)
+            self._last.insert(i, last)
+        else:
+            self._last[i] = max(self._last[i], last)
+        while i + 1 < len(self._first) and self._first[i + 1] <= self._last[i] + 1:
+            self._last[i] = max(self._last[i], self._last[i + 1])
+            del self._first[i + 1], self._last[i + 1]
+
+    def ranges(self) -> list[tuple[int, int]]:
+        return list(zip(self._first, self._last, strict=True))
+
+
+class Run(NamedTuple):
+    """A run of numbers of one epoch, as read from a ledger's table at start."""
+
+    node: NodeId
+    epoch: str
+    first: int
+    last: int
+
+
+class Reach(NamedTuple):
+    """From when to when the batches of one epoch and device reach."""
+
+    node: NodeId
+    device: str
+    epoch: str
+    first_ms: int
+    last_ms: int
+
+
+@dataclass(slots=True)
+class Index:
+    """Which numbers are known and from when to when each epoch reaches, so that new batches need no query."""
+
+    numbers: dict[tuple[NodeId, str], Numbers] = field(default_factory=dict)
+    reach: dict[tuple[NodeId, str], dict[str, tuple[int, int]]] = field(default_factory=dict)
+
+    def load(self, runs: Iterable[Run], reaches: Iterable[Reach]) -> None:
+        self.numbers.clear()
+        self.reach.clear()
+        for run in runs:
+            self.numbers.setdefault((run.node, run.epoch), Numbers()).add(run.first, run.last)
+        for r in reaches:
+            self.reach.setdefault((r.node, r.device), {})[r.epoch] = (r.first_ms, r.last_ms)
+
+    def add(self, entries: Iterable[LedgerEntry]) -> None:
+        for e in entries:
+            self.numbers.setdefault((e.key.node, e.key.epoch), Numbers()).add(e.key.number, e.key.number)
+            of_device = self.reach.setdefault((e.key.node, e.device), {})
+            first, last = of_device.get(e.key.epoch, (e.first_ms, e.last_ms))
+            of_device[e.key.epoch] = (min(first, e.first_ms), max(last, e.last_ms))
+
+    def holds(self, key: BatchKey) -> bool:
+        found = self.numbers.get((key.node, key.epoch))
+        return found is not None and key.number in found
+
+    def overlaps(self, node: NodeId, device: str, epoch: str, first_ms: int, last_ms: int) -> bool:
+        return any(
+            other != epoch and first <= last_ms and last >= first_ms
+            for other, (first, last) in self.reach.get((node, device), {}).items()
+        )
+
+
+# A gap in the numbers starts a new run ("gaps and islands"); the same text runs on SQLite and DuckDB.
+RUNS_SQL = """
+    SELECT "group", node, epoch, min(number), max(number) FROM (
+        SELECT "group", node, epoch, number,
+               number - row_number() OVER (PARTITION BY "group", node, epoch ORDER BY number) AS island FROM ledger)
+    GROUP BY "group", node, epoch, island"""
+REACH_SQL = """
+    SELECT "group", node, device, epoch, min(first_ms), max(last_ms) FROM ledger
+    GROUP BY "group", node, device, epoch"""

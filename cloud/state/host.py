@@ -1,0 +1,139 @@
+"""What the host remembers of its gateways: births, counters, records, figures, decided collisions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
+
+from cloud.state.db import StateDb
+from cloud.state.schema import births, collisions, counters, figures, records
+from cloud.store.port import BatchKey
+from wire.ids import NodeId
+from wire.tag import Datatype
+
+BornTags = list[tuple[str, Datatype, dict[str, object]]]
+
+
+class Record(NamedTuple):
+    """One node record as delivered; position: its place in the batch. kind: 'gap', 'drop' or 'epoch_closed'."""
+
+    key: BatchKey
+    position: int
+    kind: str
+    content: Mapping[str, Any]
+
+
+class EpochCounters(NamedTuple):
+    """What a gateway counted in one epoch; content as in its Delivery/Counters."""
+
+    node: NodeId
+    epoch: str
+    content: Mapping[str, Any]
+    closed: bool
+
+
+def _key_of(key: BatchKey) -> dict[str, object]:
+    return {"group": key.node.group, "node": key.node.node, "epoch": key.epoch, "number": key.number}
+
+
+def _put_counters(con: Connection, found: EpochCounters, now_ms: int) -> None:
+    row = {
+        "group": found.node.group,
+        "node": found.node.node,
+        "epoch": found.epoch,
+        "content": json.dumps(found.content),
+        "closed": int(found.closed),
+        "at_ms": now_ms,
+    }
+    put = insert(counters).values(row)
+    changed = {name: put.excluded[name] for name in ("content", "closed", "at_ms")}
+    # What an epoch_closed record said is final: counters that come late do not open the epoch again.
+    con.execute(put.on_conflict_do_update(set_=changed, where=counters.c.closed <= put.excluded.closed))
+
+
+class HostState:
+    """Reads and writes; every write is durable when it returns. All raise StoreDown."""
+
+    def __init__(self, db: StateDb) -> None:
+        self._db = db
+
+    async def keep_births(self, born: Mapping[tuple[NodeId, str], BornTags], now_ms: int) -> None:
+        rows = [
+            {"group": n.group, "node": n.node, "device": d, "content": json.dumps(tags), "at_ms": now_ms}
+            for (n, d), tags in born.items()
+        ]
+        put = insert(births)
+        put = put.on_conflict_do_update(set_={"content": put.excluded.content, "at_ms": put.excluded.at_ms})
+        await self._db.run(lambda con: con.execute(put, rows))
+
+    async def births(self) -> dict[tuple[NodeId, str], BornTags]:
+        rows = await self._db.run(lambda con: con.execute(select(births)).all())
+        return {
+            (NodeId(r.group, r.node), r.device): [(n, Datatype(t), p) for n, t, p in json.loads(r.content)]
+            for r in rows
+        }
+
+    async def keep_records(self, found: Sequence[Record], now_ms: int) -> None:
+        """Records once each, however often they come; an epoch_closed record also ends its epoch's counters."""
+
+        def work(con: Connection) -> None:
+            for record in found:
+                row = {**_key_of(record.key), "position": record.position, "kind": record.kind}
+                content = json.dumps(record.content)
+                con.execute(
+                    insert(records).values({**row, "content": content, "at_ms": now_ms}).on_conflict_do_nothing()
+                )
+                if record.kind == "epoch_closed":
+                    closed = EpochCounters(record.key.node, str(record.content["epoch"]), record.content, True)
+                    _put_counters(con, closed, now_ms)
+
+        await self._db.run(work)
+
+    async def records(self, kind: str) -> list[Record]:
+        query = select(records).where(records.c.kind == kind).order_by(records.c.at_ms)
+        rows = await self._db.run(lambda con: con.execute(query).all())
+        return [
+            Record(BatchKey(NodeId(r.group, r.node), r.epoch, r.number), r.position, r.kind, json.loads(r.content))
+            for r in rows
+        ]
+
+    async def keep_counters(self, found: Iterable[EpochCounters], now_ms: int) -> None:
+        def work(con: Connection) -> None:
+            for one in found:
+                _put_counters(con, one, now_ms)
+
+        await self._db.run(work)
+
+    async def counters(self) -> list[EpochCounters]:
+        rows = await self._db.run(lambda con: con.execute(select(counters)).all())
+        return [EpochCounters(NodeId(r.group, r.node), r.epoch, json.loads(r.content), bool(r.closed)) for r in rows]
+
+    async def add_figures(self, grown: Mapping[tuple[NodeId, str], int]) -> None:
+        """Adds to counts of events: (edge node, name) -> how many more."""
+
+        def work(con: Connection) -> None:
+            for (node, name), more in grown.items():
+                put = insert(figures).values({"group": node.group, "node": node.node, "name": name, "value": more})
+                con.execute(put.on_conflict_do_update(set_={"value": figures.c.value + more}))
+
+        await self._db.run(work)
+
+    async def figures(self) -> dict[tuple[NodeId, str], int]:
+        rows = await self._db.run(lambda con: con.execute(select(figures)).all())
+        return {(NodeId(r.group, r.node), r.name): r.value for r in rows}
+
+    async def decided_collisions(self, key: BatchKey, found: set[tuple[str, int]]) -> set[tuple[str, int]]:
+        """What was decided at the batch's first write attempt; `found` becomes the decision when it is the first."""
+
+        def work(con: Connection) -> str:
+            wanted = _key_of(key)
+            content = json.dumps(sorted(found))
+            con.execute(insert(collisions).values({**wanted, "content": content}).on_conflict_do_nothing())
+            query = select(collisions.c.content).where(*(collisions.c[k] == v for k, v in wanted.items()))
+            return str(con.execute(query).scalar_one())
+
+        return {(str(tag), int(ts)) for tag, ts in json.loads(await self._db.run(work))}

@@ -1,0 +1,136 @@
+"""One DuckDB file: its one writing transaction at a time, and readers in threads of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from wire.errors import StoreDown
+
+Result = TypeVar("Result")
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS series (
+    id INTEGER, "group" VARCHAR, node VARCHAR, device VARCHAR, tag VARCHAR, datatype UTINYINT);
+-- No primary key: known batches are dropped before BEGIN, and an index costs more than all the rest.
+CREATE TABLE IF NOT EXISTS samples (
+    series INTEGER, ts_ms BIGINT, quality UTINYINT, reason UTINYINT,
+    value DOUBLE, value_int BIGINT, value_text VARCHAR);
+CREATE TABLE IF NOT EXISTS ledger (
+    "group" VARCHAR, node VARCHAR, epoch VARCHAR, number BIGINT, device VARCHAR, digest VARCHAR,
+    samples INTEGER, dead INTEGER, collided INTEGER, first_ms BIGINT, last_ms BIGINT);
+"""
+
+
+class DuckFile:
+    """A DuckDB file belongs to one process; the host's store and ledger share this object."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._con: duckdb.DuckDBPyConnection | None = None
+        self._writing = asyncio.Lock()
+        self._on_commit: list[Callable[[], None]] = []
+        self._on_rollback: list[Callable[[], None]] = []
+
+    async def open(self) -> None:
+        """Raises StoreDown when the file cannot be opened, or another process has it."""
+        if self._con is None:
+            self._con = await self._in_thread(self._connect)
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        con = duckdb.connect(str(self.path))
+        con.execute(SCHEMA)
+        return con
+
+    async def close(self) -> None:
+        if self._con is not None:
+            con, self._con = self._con, None
+            await self._in_thread(con.close)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """BEGIN, and COMMIT at the end; ROLLBACK when anything is raised inside."""
+        async with self._writing:
+            await self.open()  # again, when a fault closed it
+            self._on_commit.clear()
+            self._on_rollback.clear()
+            await self.execute("BEGIN")
+            try:
+                yield
+                await self.execute("COMMIT")
+            except BaseException:
+                await asyncio.shield(self._roll_back())
+                raise
+            for done in self._on_commit:
+                done()
+
+    async def _roll_back(self) -> None:
+        """After a fault the connection may be unusable (disk full): it is closed, the next transaction opens anew."""
+        for undo in self._on_rollback:
+            undo()
+        try:
+            await self.execute("ROLLBACK")
+        except StoreDown:
+            await self.close()
+
+    def on_commit(self, done: Callable[[], None]) -> None:
+        """To be called after the COMMIT of the transaction that runs now."""
+        self._on_commit.append(done)
+
+    def on_rollback(self, undo: Callable[[], None]) -> None:
+        self._on_rollback.append(undo)
+
+    async def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """A statement of the running transaction."""
+        con = self._connection()
+        await self._in_thread(lambda: con.execute(sql, list(values)))
+
+    async def insert(self, table: str, columns: dict[str, Any]) -> None:
+        """A bulk insert of equally long numpy columns into the table's columns of the same names."""
+        con = self._connection()
+        names = ", ".join(f'"{name}"' for name in columns)
+
+        def work() -> None:
+            con.register("incoming", columns)
+            con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")  # noqa: S608 - names are ours
+            con.unregister("incoming")
+
+        await self._in_thread(work)
+
+    async def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query, in a thread, through a cursor of its own: sees what is committed."""
+        con = self._connection()
+
+        def work() -> list[tuple[Any, ...]]:
+            with con.cursor() as cursor:
+                rows: list[tuple[Any, ...]] = cursor.execute(sql, list(values)).fetchall()
+                return rows
+
+        return await self._in_thread(work)
+
+    async def arrays(self, sql: str, values: Sequence[Any] = ()) -> dict[str, Any]:
+        """The same, as numpy columns (masked where NULL)."""
+        con = self._connection()
+
+        def work() -> dict[str, Any]:
+            with con.cursor() as cursor:
+                columns: dict[str, Any] = cursor.execute(sql, list(values)).fetchnumpy()
+                return columns
+
+        return await self._in_thread(work)
+
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        if self._con is None:
+            raise StoreDown(f"{self.path} is not open")
+        return self._con
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        try:
+            return await asyncio.to_thread(work)
+        except duckdb.Error as fault:
+            raise StoreDown(f"{self.path}: {fault}") from fault

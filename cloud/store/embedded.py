@@ -1,0 +1,213 @@
+"""DuckDB in one file: samples and ledger, committed together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from cloud.ledger import REACH_SQL, RUNS_SQL, Index, LedgerEntry, Reach, Run, Sums
+from cloud.store.columns import TEXTS, WIDE, sample_of, split
+from cloud.store.duck_file import DuckFile
+from cloud.store.port import Batch, BatchKey, DeviceId, LastValue, Refused, Series
+from cloud.store.reduce import reduced
+from wire.block import Sample
+from wire.ids import NodeId
+from wire.tag import Datatype
+
+SeriesKey = tuple[NodeId, str, str, Datatype]
+_SPLIT = TEXTS | WIDE  # datatypes whose value is not just a float
+
+
+class EmbeddedStore:
+    def __init__(self, path: Path) -> None:
+        self.file = DuckFile(path)
+        self._ids: dict[SeriesKey, int] = {}
+
+    @property
+    def about(self) -> str:
+        return f"DuckDB {duckdb.__version__}, {self.file.path}"
+
+    async def open(self) -> None:
+        await self.file.open()
+        rows = await self.file.read('SELECT id, "group", node, device, tag, datatype FROM series')
+        self._ids = {(NodeId(g, n), d, t, Datatype(k)): i for i, g, n, d, t, k in rows}
+
+    async def close(self) -> None:
+        await self.file.close()
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        return self.file.transaction()
+
+    async def write(self, batches: Sequence[Batch]) -> list[Refused]:
+        """Within `transaction`. DuckDB refuses nothing that wire can carry."""
+        samples = list(chain.from_iterable(b.samples for b in batches))
+        if samples:
+            ids = await self._series_ids(batches)
+            await self.file.insert("samples", _columns(samples, ids))
+        return []
+
+    async def _series_ids(self, batches: Sequence[Batch]) -> list[int]:
+        """The series id of each sample; unknown series are added within the transaction."""
+        new: list[SeriesKey] = []
+        found: list[int] = []
+        for b in batches:
+            for s in b.samples:
+                key = (b.node, b.device, s.name, s.datatype)
+                known = self._ids.get(key)
+                if known is None:
+                    known = self._ids[key] = len(self._ids) + 1
+                    new.append(key)
+                found.append(known)
+        if new:
+            self.file.on_rollback(lambda: self._forget(new))  # a rolled-back transaction takes its series along
+            for key in new:
+                (group, node), device, tag, datatype = key
+                row = [self._ids[key], group, node, device, tag, int(datatype)]
+                await self.file.execute("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", row)
+        return found
+
+    def _forget(self, keys: Sequence[SeriesKey]) -> None:
+        for key in keys:
+            del self._ids[key]
+
+    async def known(self, node: NodeId, device: str, from_ms: int, to_ms: int) -> set[tuple[str, int]]:
+        rows = await self.file.read(
+            "SELECT tag, ts_ms FROM samples JOIN series ON series = id"
+            ' WHERE "group" = ? AND node = ? AND device = ? AND ts_ms BETWEEN ? AND ?',
+            [*node, device, from_ms, to_ms],
+        )
+        return {(tag, ts_ms) for tag, ts_ms in rows}
+
+    async def count(self) -> Mapping[DeviceId, int]:
+        rows = await self.file.read(
+            'SELECT "group", node, device, sum(n) FROM'
+            " (SELECT series, count(quality) AS n FROM samples GROUP BY series) JOIN series ON series = id"
+            ' GROUP BY "group", node, device'
+        )
+        return {DeviceId(NodeId(g, n), d): int(rows) for g, n, d, rows in rows}
+
+    async def last_values(self) -> list[LastValue]:
+        rows = await self.file.read(
+            'SELECT "group", node, device, tag, datatype, ts_ms, quality, reason, value, value_int, value_text FROM'
+            " (SELECT series, max(ts_ms) AS ts_ms, unnest(max_by({q: quality, r: reason, v: value, i: value_int,"
+            " s: value_text}, ts_ms)) FROM samples GROUP BY series) AS x(series, ts_ms, quality, reason, value,"
+            " value_int, value_text) JOIN series ON series = id"
+        )
+        newest: dict[tuple[NodeId, str, str], LastValue] = {}
+        for group, node, device, *row in rows:
+            value = LastValue(NodeId(group, node), device, sample_of(*row))
+            key = (value.node, device, value.sample.name)
+            if key not in newest or newest[key].sample.ts_ms < value.sample.ts_ms:  # a retyped tag has two series
+                newest[key] = value
+        return list(newest.values())
+
+    async def series(self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, points: int = 1000) -> Series:
+        ids = [i for (n, d, t, _), i in self._ids.items() if (n, d, t) == (node, device, tag)]
+        if not ids:
+            return Series()
+        rows = await self.file.arrays(
+            "SELECT ts_ms, value, quality FROM samples WHERE series IN (SELECT unnest(?))"
+            " AND ts_ms >= ? AND ts_ms < ? ORDER BY ts_ms",
+            [ids, from_ms, to_ms],
+        )
+        v = np.ma.filled(rows["value"].astype(np.float64), np.nan)
+        return reduced(np.asarray(rows["ts_ms"]), v, np.asarray(rows["quality"]).astype(np.int64), points)
+
+
+def _columns(samples: Sequence[Sample], ids: Sequence[int]) -> dict[str, Any]:
+    """The columns of the table `samples`; NULLs are masked."""
+    n = len(samples)
+    _, datatypes, stamps, qualities, values, reasons = zip(*samples, strict=True)
+    columns: dict[str, Any] = {
+        "series": np.array(ids, np.int32),
+        "ts_ms": np.array(stamps, np.int64),
+        "quality": np.array(qualities, np.uint8),
+        "reason": np.array(reasons, np.uint8),
+    }
+    if _SPLIT.isdisjoint(datatypes):
+        numbers = np.array(values, np.float64)  # None becomes NaN, and no other NaN comes this far
+        columns["value"] = np.ma.array(numbers, mask=np.isnan(numbers) | (columns["quality"] == 0))
+        return columns
+    parts = [split(s) for s in samples]
+    numbers = np.array([p[0] for p in parts], np.float64)
+    columns["value"] = np.ma.array(numbers, mask=np.isnan(numbers))
+    wide = np.array([p[1] or 0 for p in parts], np.int64)
+    columns["value_int"] = np.ma.array(wide, mask=np.array([p[1] is None for p in parts]))
+    texts = np.empty(n, dtype=object)
+    texts[:] = [p[2] for p in parts]
+    columns["value_text"] = texts
+    return columns
+
+
+class EmbeddedLedger:
+    """The ledger in the same file, so that entry and samples are one commit."""
+
+    def __init__(self, file: DuckFile) -> None:
+        self._file = file
+        self._index = Index()
+
+    async def open(self) -> None:
+        runs = await self._file.read(RUNS_SQL)
+        reaches = await self._file.read(REACH_SQL)
+        self._index.load(
+            (Run(NodeId(g, n), e, first, last) for g, n, e, first, last in runs),
+            (Reach(NodeId(g, n), d, e, first, last) for g, n, d, e, first, last in reaches),
+        )
+
+    async def known(self, keys: Sequence[BatchKey]) -> dict[BatchKey, str]:
+        held: dict[tuple[NodeId, str], list[int]] = {}
+        for key in keys:
+            if self._index.holds(key):
+                held.setdefault((key.node, key.epoch), []).append(key.number)
+        found: dict[BatchKey, str] = {}
+        for (node, epoch), numbers in held.items():
+            rows = await self._file.read(
+                'SELECT number, digest FROM ledger WHERE "group" = ? AND node = ? AND epoch = ?'
+                " AND number BETWEEN ? AND ? AND number IN (SELECT unnest(?))",
+                [*node, epoch, min(numbers), max(numbers), numbers],
+            )
+            found |= {BatchKey(node, epoch, number): digest for number, digest in rows}
+        return found
+
+    def overlaps(self, node: NodeId, device: str, epoch: str, first_ms: int, last_ms: int) -> bool:
+        return self._index.overlaps(node, device, epoch, first_ms, last_ms)
+
+    def epochs(self) -> frozenset[tuple[NodeId, str]]:
+        return frozenset(self._index.numbers)
+
+    async def add(self, entries: Sequence[LedgerEntry]) -> None:
+        """Within the store's `transaction`."""
+        if not entries:
+            return
+        keys, devices, digests, *counts = zip(*entries, strict=True)
+        texts = {
+            "group": [k.node.group for k in keys],
+            "node": [k.node.node for k in keys],
+            "epoch": [k.epoch for k in keys],
+            "device": devices,
+            "digest": digests,
+        }
+        columns: dict[str, Any] = {name: np.array(column, dtype=object) for name, column in texts.items()}
+        columns["number"] = np.array([k.number for k in keys], np.int64)
+        for name, column in zip(("samples", "dead", "collided", "first_ms", "last_ms"), counts, strict=True):
+            columns[name] = np.array(column, np.int64)
+        await self._file.insert("ledger", columns)
+        self._file.on_commit(lambda: self._index.add(entries))
+
+    async def sums(self, node: NodeId, epoch: str, ranges: Sequence[tuple[int, int]]) -> dict[str, Sums]:
+        if not ranges:
+            return {}
+        rows = await self._file.read(
+            "SELECT device, sum(samples), sum(dead), sum(collided) FROM ledger"
+            ' WHERE "group" = ? AND node = ? AND epoch = ? AND EXISTS (SELECT 1 FROM'
+            " (SELECT unnest(?::BIGINT[]) AS a, unnest(?::BIGINT[]) AS b) WHERE number BETWEEN a AND b)"
+            " GROUP BY device",
+            [*node, epoch, [a for a, _ in ranges], [b for _, b in ranges]],
+        )
+        return {device: Sums(int(samples), int(dead), int(collided)) for device, samples, dead, collided in rows}

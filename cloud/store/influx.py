@@ -1,0 +1,117 @@
+"""InfluxDB 1.x as the store of samples. Its writes are idempotent: the same sample twice is one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+import numpy as np
+
+from cloud.store.columns import sample_of
+from cloud.store.influx_http import InfluxHttp, Unacceptable
+from cloud.store.line_protocol import NODE_ITSELF, lines
+from cloud.store.port import Batch, DeviceId, LastValue, Refused, Series
+from cloud.store.reduce import reduced
+from wire.ids import NodeId
+
+MOST_BYTES = 4_000_000
+"""Of one body before packing; InfluxDB Cloud and 3.x refuse more than 5 MB and 10 MB."""
+MOST_LINES = 10_000
+
+_MS = 1_000_000  # ns; bound times are nanoseconds
+
+Line = tuple[str, Batch, int]  # the text, and which sample of which batch it is
+
+
+class InfluxStore:
+    def __init__(self, http: InfluxHttp) -> None:
+        self._http = http
+        self._prefixes: dict[tuple[NodeId, str, str], str] = {}
+
+    @property
+    def about(self) -> str:
+        return f"InfluxDB {self._http.version}, {self._http.url}/{self._http.database}"
+
+    async def open(self) -> None:
+        await self._http.open()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """InfluxDB has none: ledger entries are written after the samples."""
+        return nullcontext()
+
+    async def write(self, batches: Sequence[Batch]) -> list[Refused]:
+        if len(self._prefixes) > 1_000_000:  # third-party nodes may invent names for ever
+            self._prefixes.clear()
+        refused: list[Refused] = []
+        body: list[Line] = []
+        size = 0
+        for b in batches:
+            for i, text in enumerate(lines(b.node, b.device, b.samples, self._prefixes)):
+                if size + len(text) > MOST_BYTES or len(body) >= MOST_LINES:
+                    refused += await self._write(body)
+                    body, size = [], 0
+                body.append((text, b, i))
+                size += len(text)
+        return refused + await self._write(body)
+
+    async def _write(self, body: list[Line]) -> list[Refused]:
+        """Writes the lines; halves what the server does not accept, until the culprits stand alone."""
+        if not body:
+            return []
+        try:
+            await self._http.write("\n".join(text for text, _, _ in body))
+        except Unacceptable as fault:
+            if len(body) == 1:
+                _, batch, i = body[0]
+                return [Refused(batch, batch.samples[i], str(fault))]
+            middle = len(body) // 2
+            return await self._write(body[:middle]) + await self._write(body[middle:])
+        return []
+
+    async def known(self, node: NodeId, device: str, from_ms: int, to_ms: int) -> set[tuple[str, int]]:
+        found = await self._http.query(
+            'SELECT "quality" FROM "sample" WHERE "group" = $group AND "node" = $node'
+            ' AND "device" = $device AND time >= $from AND time <= $to GROUP BY "tag"',
+            {**_where(node, device), "from": from_ms * _MS, "to": to_ms * _MS},
+        )
+        return {(series.tags["tag"], int(row[0])) for series in found for row in series.rows}
+
+    async def count(self) -> Mapping[DeviceId, int]:
+        found = await self._http.query('SELECT count("quality") FROM "sample" GROUP BY "group", "node", "device"')
+        return {_device(series.tags): int(series.rows[0][1]) for series in found}
+
+    async def last_values(self) -> list[LastValue]:
+        found = await self._http.query(
+            'SELECT last("quality") AS "quality", "datatype", "reason", "value", "value_int", "value_text"'
+            ' FROM "sample" GROUP BY "group", "node", "device", "tag"'
+        )
+        values = []
+        for series in found:
+            node, device = _device(series.tags)
+            ts_ms, quality, datatype, reason, value, value_int, value_text = series.rows[0]
+            sample = sample_of(series.tags["tag"], datatype, ts_ms, quality, reason, value, value_int, value_text)
+            values.append(LastValue(node, device, sample))
+        return values
+
+    async def series(self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, points: int = 1000) -> Series:
+        found = await self._http.query(
+            'SELECT "value", "quality" FROM "sample" WHERE "group" = $group AND "node" = $node'
+            ' AND "device" = $device AND "tag" = $tag AND time >= $from AND time < $to',
+            {**_where(node, device), "tag": tag, "from": from_ms * _MS, "to": to_ms * _MS},
+        )
+        if not found:
+            return Series()
+        t, v, q = zip(*found[0].rows, strict=True)
+        return reduced(np.array(t, np.int64), np.array(v, np.float64), np.array(q, np.int64), points)
+
+
+def _where(node: NodeId, device: str) -> dict[str, object]:
+    return {"group": node.group, "node": node.node, "device": device or NODE_ITSELF}
+
+
+def _device(tags: Mapping[str, str]) -> DeviceId:
+    device = tags["device"]
+    return DeviceId(NodeId(tags["group"], tags["node"]), "" if device == NODE_ITSELF else device)

@@ -1,0 +1,222 @@
+"""What every store of samples and every ledger promises: DuckDB in one file, and a real InfluxDB."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloud.ledger import LAST, Ledger, Numbers, Sums, entry_of
+from cloud.state.db import StateDb
+from cloud.state.ledger import SqlLedger
+from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
+from cloud.store.influx import InfluxStore
+from cloud.store.influx_http import InfluxHttp
+from cloud.store.port import Batch, BatchKey, DeviceId, TelemetryStore
+from tests.wire.strategies import samples
+from wire.block import Quality, Reason, Sample
+from wire.ids import NodeId
+from wire.tag import Datatype
+
+NODE = NodeId("plant", "gw-1")
+T0 = 1_700_000_000_000
+
+
+@dataclass
+class Pair:
+    store: TelemetryStore
+    ledger: Ledger
+
+    async def keep(self, *batches: Batch) -> None:
+        async with self.store.transaction():
+            refused = await self.store.write(batches)
+            await self.ledger.add([entry_of(b) for b in batches])
+        assert refused == []
+
+
+@pytest.fixture(params=["duckdb", "influxdb"])
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
+    if request.param == "duckdb":
+        store = EmbeddedStore(tmp_path / "samples.duckdb")
+        await store.open()
+        ledger = EmbeddedLedger(store.file)
+        await ledger.open()
+        yield Pair(store, ledger)
+        await store.close()
+    else:
+        server = request.getfixturevalue("influxdb")
+        influx = InfluxStore(InfluxHttp(server.url, f"db {uuid4().hex}"))
+        state = StateDb(tmp_path / "state.db")
+        await influx.open()
+        await state.open()
+        sql = SqlLedger(state)
+        await sql.open()
+        yield Pair(influx, sql)
+        await influx.close()
+        await state.close()
+
+
+def batch(number: int, *found: Sample, device: str = "pump-1", epoch: str = "e1", **more: Any) -> Batch:
+    first, last = (found[0].ts_ms, found[-1].ts_ms) if found else (T0, T0)
+    return Batch(NODE, device, found, epoch, number, f"{number:032x}", first_ms=first, last_ms=last, **more)
+
+
+def flow(ts_ms: int, value: float | None, name: str = "flow") -> Sample:
+    quality = Quality.BAD if value is None else Quality.GOOD
+    return Sample(name, Datatype.DOUBLE, ts_ms, quality, value)
+
+
+EVERY_KIND = [
+    Sample("f32", Datatype.FLOAT, T0, Quality.GOOD, 0.5),
+    Sample("f64", Datatype.DOUBLE, T0, Quality.UNCERTAIN, -1e300, Reason.CLOCK_UNKNOWN),
+    Sample("i8", Datatype.INT8, T0, Quality.GOOD, -128),
+    Sample("u32", Datatype.UINT32, T0, Quality.GOOD, 2**32 - 1),
+    Sample("i64", Datatype.INT64, T0, Quality.GOOD, -(2**63)),
+    Sample("u64", Datatype.UINT64, T0, Quality.GOOD, 2**64 - 1),
+    Sample("when", Datatype.DATETIME, T0, Quality.GOOD, T0),
+    Sample("on", Datatype.BOOLEAN, T0, Quality.GOOD, True),
+    Sample("off", Datatype.BOOLEAN, T0, Quality.GOOD, False),
+    Sample("say", Datatype.STRING, T0, Quality.GOOD, 'a "b", c=\\d\nü 汉'),
+    Sample("empty", Datatype.STRING, T0, Quality.GOOD, ""),
+    Sample("dead", Datatype.FLOAT, T0, Quality.BAD, None, Reason.TIMEOUT),
+]
+
+
+async def test_every_datatype_comes_back_as_it_went(pair: Pair) -> None:
+    await pair.keep(batch(1, *EVERY_KIND))
+    back = {v.sample.name: v.sample for v in await pair.store.last_values()}
+    assert back == {s.name: s for s in EVERY_KIND}
+    assert await pair.store.count() == {DeviceId(NODE, "pump-1"): len(EVERY_KIND)}
+
+
+async def test_last_values_are_the_newest_whatever_came_last(pair: Pair) -> None:
+    await pair.keep(batch(2, flow(T0 + 10, 2.0)))
+    await pair.keep(batch(1, flow(T0, 1.0)), batch(3, flow(T0 + 5, None)))
+    (value,) = await pair.store.last_values()
+    assert (value.node, value.device, value.sample) == (NODE, "pump-1", flow(T0 + 10, 2.0))
+
+
+async def test_names_that_are_keywords_or_need_escapes(pair: Pair) -> None:
+    odd = [flow(T0, 1.0, name) for name in ("tag", "value", "quality", "a b,c=d", 'q"uo\'te', "back\\slash", "汉")]
+    await pair.keep(batch(1, *odd, device="group"), batch(2, flow(T0, 3.0), device=""))
+    assert {v.sample.name for v in await pair.store.last_values()} == {*(s.name for s in odd), "flow"}
+    for s in odd:
+        assert (await pair.store.series(NODE, "group", s.name, T0, T0 + 1)).v == [1.0], s.name
+    assert (await pair.store.series(NODE, "", "flow", T0, T0 + 1)).v == [3.0]
+    assert dict(await pair.store.count()) == {DeviceId(NODE, "group"): len(odd), DeviceId(NODE, ""): 1}
+
+
+async def test_a_series_has_its_end_left_out_and_bad_samples_without_value(pair: Pair) -> None:
+    await pair.keep(batch(1, flow(T0, 1.0), flow(T0 + 1, None), flow(T0 + 2, 3.0), flow(T0 + 3, 4.0)))
+    found = await pair.store.series(NODE, "pump-1", "flow", T0, T0 + 3)
+    assert (found.t, found.v, found.q, found.source) == ([T0, T0 + 1, T0 + 2], [1.0, None, 3.0], [192, 0, 192], "raw")
+    assert (await pair.store.series(NODE, "pump-1", "no such", T0, T0 + 3)).t == []
+    assert (await pair.store.series(NODE, "pump-1", "flow", T0 - 9, T0)).t == []
+
+
+async def test_a_long_series_keeps_its_spike_and_its_hole(pair: Pair) -> None:
+    values = [float(i % 7) for i in range(5000)]
+    values[1234], values[4321] = 1e6, -1e6
+    found = [flow(T0 + i, None if i == 3000 else v) for i, v in enumerate(values)]
+    await pair.keep(batch(1, *found))
+    series = await pair.store.series(NODE, "pump-1", "flow", T0, T0 + 5000, points=100)
+    assert len(series.t) <= 110
+    assert series.t == sorted(series.t)
+    assert {1e6, -1e6, None} <= set(series.v)
+    assert (series.t[0], series.t[-1]) == (T0, T0 + 4999)
+
+
+async def test_known_names_stored_identities_of_one_device_and_time(pair: Pair) -> None:
+    await pair.keep(batch(1, flow(T0, 1.0), flow(T0 + 5, 1.0, "level"), flow(T0 + 9, 1.0)))
+    await pair.keep(batch(2, flow(T0, 1.0), device="pump-2"))
+    assert await pair.store.known(NODE, "pump-1", T0, T0 + 5) == {("flow", T0), ("level", T0 + 5)}
+
+
+async def test_the_ledger_knows_what_was_added_also_after_a_restart(pair: Pair) -> None:
+    numbers = [1, 2, 3, 7, 9, 10]
+    await pair.keep(*(batch(n, flow(T0 + n, 1.0), dead=1) for n in numbers))
+    await pair.keep(batch(4, flow(T0 + 4, 1.0), epoch="e2", collided=2))
+    for _ in range(2):
+        keys = [BatchKey(NODE, "e1", n) for n in range(12)]
+        assert await pair.ledger.known(keys) == {BatchKey(NODE, "e1", n): f"{n:032x}" for n in numbers}
+        assert await pair.ledger.known([BatchKey(NodeId("plant", "gw-2"), "e1", 1)]) == {}
+        assert await pair.ledger.sums(NODE, "e1", [(2, 3), (9, LAST)]) == {"pump-1": Sums(8, 4, 0)}
+        assert await pair.ledger.sums(NODE, "e2", [(0, LAST)]) == {"pump-1": Sums(3, 0, 2)}
+        assert await pair.ledger.sums(NODE, "e1", [(i, i) for i in range(5, 900, 2)]) == {"pump-1": Sums(4, 2, 0)}
+        assert await pair.ledger.sums(NODE, "e2", []) == {}
+        assert pair.ledger.epochs() == {(NODE, "e1"), (NODE, "e2")}
+        await pair.ledger.open()
+
+
+async def test_epochs_of_one_device_that_overlap_in_time_are_noticed(pair: Pair) -> None:
+    await pair.keep(batch(1, flow(T0, 1.0), flow(T0 + 100, 1.0)))
+    overlaps = pair.ledger.overlaps
+    assert overlaps(NODE, "pump-1", "e2", T0 + 100, T0 + 200)
+    assert not overlaps(NODE, "pump-1", "e2", T0 + 101, T0 + 200)
+    assert not overlaps(NODE, "pump-1", "e1", T0 + 100, T0 + 200)
+    assert not overlaps(NODE, "pump-2", "e2", T0, T0 + 200)
+
+
+async def test_reads_see_nothing_of_a_transaction_that_failed(pair: Pair) -> None:
+    if not isinstance(pair.store, EmbeddedStore):
+        pytest.skip("InfluxDB has no transactions: its writes are idempotent instead")
+    with pytest.raises(ZeroDivisionError):
+        async with pair.store.transaction():
+            await pair.store.write([batch(1, flow(T0, 1.0))])
+            await pair.ledger.add([entry_of(batch(1, flow(T0, 1.0)))])
+            raise ZeroDivisionError
+    assert await pair.store.count() == {}
+    assert await pair.ledger.known([BatchKey(NODE, "e1", 1)]) == {}
+    await pair.keep(batch(1, flow(T0, 2.0)))
+    await pair.store.close()
+    await pair.store.open()
+    assert (await pair.store.series(NODE, "pump-1", "flow", T0, T0 + 1)).v == [2.0]
+
+
+async def test_the_same_samples_twice_are_one_row_each_in_influxdb(pair: Pair) -> None:
+    if isinstance(pair.store, EmbeddedStore):
+        pytest.skip("DuckDB commits samples and ledger together: there is no second write")
+    for _ in range(2):
+        await pair.store.write([batch(1, flow(T0, 1.0), flow(T0 + 1, 1.0))])
+    assert await pair.store.count() == {DeviceId(NODE, "pump-1"): 2}
+
+
+@settings(max_examples=30)
+@given(found=st.lists(samples(), min_size=1, max_size=30, unique_by=lambda s: s.name))
+async def test_random_samples_come_back_from_duckdb(
+    tmp_path_factory: pytest.TempPathFactory, found: list[Sample]
+) -> None:
+    store = EmbeddedStore(tmp_path_factory.mktemp("duck") / "x.duckdb")
+    await store.open()
+    async with store.transaction():
+        assert await store.write([batch(1, *found)]) == []
+    back = {v.sample.name: v.sample for v in await store.last_values()}
+    await store.close()
+    # A value that its sender calls BAD is not kept: a BAD row has none.
+    assert back == {s.name: replace_bad(s) for s in found}
+
+
+def replace_bad(s: Sample) -> Sample:
+    return s._replace(value=None) if s.quality is Quality.BAD else s
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5)), max_size=40))
+def test_numbers_behave_like_a_set(added: list[tuple[int, int]]) -> None:
+    numbers, model = Numbers(), set()
+    for first, length in added:
+        numbers.add(first, first + length)
+        model |= set(range(first, first + length + 1))
+    assert {n for n in range(70) if n in numbers} == model
+    ranges = numbers.ranges()
+    assert all(b + 1 < c for (_, b), (c, _) in zip(ranges, ranges[1:], strict=False))
+
+
+def test_an_entry_counts_every_sample_of_its_message() -> None:
+    entry = entry_of(replace(batch(1, flow(T0, 1.0), flow(T0, 2.0)), dead=1, collided=3), refused=1)
+    assert (entry.samples, entry.dead, entry.collided) == (6, 2, 3)
