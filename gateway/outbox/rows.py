@@ -1,0 +1,87 @@
+"""What goes into the outbox and what comes out of it, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from wire.block import Block
+from wire.tag import Datatype
+
+NUMBERS = 1 << 32
+"""Batch numbers of one epoch are below this; id = epoch id * NUMBERS + number."""
+
+ROW_OVERHEAD = 150
+"""Bytes that a batch takes on disk besides its body: keys, digest, page slack (measured: 90 to 160)."""
+
+
+class Batch(NamedTuple):
+    """One message: metrics encoded, with its Delivery/Batch; device '' for records of the node."""
+
+    id: int
+    epoch: str
+    device: str
+    samples: int
+    last_ms: int
+    digest: str
+    body: bytes
+
+    @property
+    def number(self) -> int:
+        return self.id % NUMBERS
+
+
+class AliasRow(NamedTuple):
+    """One alias and what it stands for, for ever."""
+
+    alias: int
+    device: str
+    tag: str
+    datatype: Datatype
+    unit: str
+
+
+@dataclass(slots=True)
+class Window:
+    """What waits for one commit. Mutable until it is taken; refused are samples that found no room."""
+
+    blocks: list[Block] = field(default_factory=list)
+    suppressed: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    refused_span: dict[str, tuple[int, int]] = field(default_factory=dict)  # device -> first, last ts_ms
+    first_poll: dict[str, int] = field(default_factory=dict)  # line -> ts_ms
+    last_poll: dict[str, int] = field(default_factory=dict)
+    states: dict[str, bool] = field(default_factory=dict)  # device -> alive, as last told
+    samples: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not (self.blocks or self.suppressed or self.refused or self.last_poll or self.states)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """One commit: batches in order, and the device states told in the same window."""
+
+    batches: tuple[Batch, ...]
+    states: Mapping[str, bool]
+
+
+class Confirmed(NamedTuple):
+    """What a confirmation did: ids that it confirmed for good, ids already confirmed before, ranges not believed."""
+
+    ids: tuple[int, ...]
+    known: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class GapLine:
+    line: str
+    last_poll_ms: int | None
+    first_new_ms: int | None
+    reason: str
+
+
+JsonObject = dict[str, Any]

@@ -1,0 +1,116 @@
+"""What a process start means to the outbox: a new epoch, aliases for what is configured, the gap since the last run."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.outbox.rows import AliasRow, GapLine, JsonObject
+from wire.delivery import BATCH, COUNTERS, PROTOCOL_METRIC, RECORD
+from wire.tag import Datatype, Tag
+
+GAP_WAIT_MS = 15_000
+"""A line that has not been polled by then stands in the gap record without a first new stamp."""
+
+
+@dataclass(slots=True)
+class Gap:
+    """The gap record of this start, until it is written. lines: line -> [last poll, first new poll]."""
+
+    epoch: str
+    previous: str
+    reason: str
+    due_ms: int
+    lines: dict[str, list[int | None]] = field(default_factory=dict)
+
+    def poll(self, first_poll: Mapping[str, int]) -> bool:
+        """Takes the first new stamps; True when one was news."""
+        news = False
+        for line, ts_ms in first_poll.items():
+            if line in self.lines and self.lines[line][1] is None:
+                self.lines[line][1] = ts_ms
+                news = True
+        return news
+
+    def complete(self, now_ms: int) -> bool:
+        return now_ms >= self.due_ms or all(first is not None for _, first in self.lines.values())
+
+    def lines_json(self) -> str:
+        rows = [{"line": n, "last_poll_ms": last, "first_new_ms": first} for n, (last, first) in self.lines.items()]
+        return json.dumps(rows, separators=(",", ":"))
+
+
+def gap_record(epoch: str, previous: str, reason: str, lines_json: str) -> JsonObject:
+    return {"kind": "gap", "reason": reason, "epoch": epoch, "previous": previous, "lines": json.loads(lines_json)}
+
+
+def new_epoch(db: sqlite3.Connection, now_ms: int) -> tuple[int, str]:
+    """Random, never counted: a restored card image must not use a batch key again."""
+    epoch = secrets.token_hex(8)
+    row = db.execute("INSERT INTO epoch(epoch, started_ms) VALUES (?, ?) RETURNING id", (epoch, now_ms)).fetchone()
+    return int(row[0]), epoch
+
+
+def open_gap(db: sqlite3.Connection, epoch_id: int, epoch: str, lines: Sequence[str], now_ms: int) -> Gap | None:
+    """The gap since the run before, made durable at once; None at the very first start."""
+    before = db.execute("SELECT epoch, clean FROM epoch WHERE id < ? ORDER BY id DESC LIMIT 1", (epoch_id,)).fetchone()
+    if before is None:
+        return None
+    last: dict[str, int] = dict(db.execute("SELECT line, polled_ms FROM line_poll").fetchall())
+    gap = Gap(epoch, before[0], "stopped" if before[1] else "killed", now_ms + GAP_WAIT_MS)
+    gap.lines = {line: [last.get(line), None] for line in lines}
+    db.execute(
+        "INSERT INTO gap(epoch_id, previous, reason, lines) VALUES (?, ?, ?, ?)",
+        (epoch_id, gap.previous, gap.reason, gap.lines_json()),
+    )
+    return gap
+
+
+def unrecorded_gaps(db: sqlite3.Connection, epoch_id: int) -> list[JsonObject]:
+    """Gap records of starts that ended before they could write theirs; they count as written now."""
+    rows = db.execute(
+        "SELECT epoch, previous, reason, lines FROM gap JOIN epoch ON epoch.id = gap.epoch_id"
+        " WHERE recorded = 0 AND epoch_id < ? ORDER BY epoch_id",
+        (epoch_id,),
+    ).fetchall()
+    db.execute("UPDATE gap SET recorded = 1 WHERE epoch_id < ?", (epoch_id,))
+    return [gap_record(*row) for row in rows]
+
+
+def register_aliases(db: sqlite3.Connection, tags: Mapping[str, Sequence[Tag]]) -> dict[str, dict[str, int]]:
+    """device -> tag name -> alias, '' being the node; assigned once, for life."""
+    wanted = [("", name, Datatype.STRING, "") for name in (PROTOCOL_METRIC, BATCH, RECORD, COUNTERS)]
+    for device, found in tags.items():
+        wanted += [(device, tag.name, tag.datatype, tag.unit) for tag in found]
+        wanted.append((device, BATCH, Datatype.STRING, ""))
+    aliases: dict[str, dict[str, int]] = {}
+    for device, name, datatype, unit in wanted:
+        key = (device, name, int(datatype), unit)
+        db.execute("INSERT OR IGNORE INTO alias(device, tag, datatype, unit) VALUES (?, ?, ?, ?)", key)
+        (alias,) = db.execute(
+            "SELECT alias FROM alias WHERE device = ? AND tag = ? AND datatype = ? AND unit = ?", key
+        ).fetchone()
+        aliases.setdefault(device, {})[name] = alias
+    return aliases
+
+
+def retired_aliases(db: sqlite3.Connection, current: set[int]) -> list[AliasRow]:
+    """Aliases that no configured tag has, of devices with batches that still wait: they must be born to drain."""
+    rows = db.execute(
+        "SELECT alias, device, tag, datatype, unit FROM alias"
+        " WHERE device IN (SELECT DISTINCT device FROM unconfirmed) AND device <> '' ORDER BY alias"
+    )
+    return [AliasRow(a, d, t, Datatype(dt), u) for a, d, t, dt, u in rows if a not in current]
+
+
+def read_gaps(db: sqlite3.Connection) -> list[GapLine]:
+    """Gaps of the last 50 starts, a line each."""
+    rows = db.execute("SELECT reason, lines FROM (SELECT * FROM gap ORDER BY epoch_id DESC LIMIT 50) ORDER BY epoch_id")
+    return [
+        GapLine(line["line"], line["last_poll_ms"], line["first_new_ms"], reason)
+        for reason, lines in rows
+        for line in json.loads(lines)
+    ]

@@ -1,0 +1,229 @@
+"""The outbox as the gateway sees it: appends never block, commits come in groups, one worker thread owns the file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from agent.pipeline import Taken
+from gateway.config.convert import OutboxSettings
+from gateway.outbox.file import OutboxFile
+from gateway.outbox.pending import MAX_SAMPLES, Pending
+from gateway.outbox.rows import AliasRow, Batch, Committed, Confirmed, JsonObject
+from wire.delivery import Confirmation
+from wire.errors import StoreFull
+from wire.ids import NodeId
+from wire.tag import Tag
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+Listener = Callable[[Committed], None]
+
+_RETRY_S = 1.0  # after a disk that refused
+_FORGET_EVERY_S = 3600.0
+
+
+class Outbox:
+    """Group commit in front of an OutboxFile. on_commit hears of every commit, after it is durable."""
+
+    def __init__(
+        self,
+        settings: OutboxSettings,
+        node: NodeId,
+        hosts: Sequence[str],
+        clock: Callable[[], int],
+        max_pending: int = MAX_SAMPLES,
+    ) -> None:
+        self._settings = settings
+        self._file = OutboxFile(settings.path, node, settings.max_bytes, frozenset(hosts), clock)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._pending = Pending(max_pending)
+        self._flushing = asyncio.Lock()
+        self._stop = asyncio.Event()
+        self._took_s: deque[float] = deque(maxlen=1000)
+        self.commits = 0
+        self.failures = 0
+        self.trouble = ""  # why the last commit failed; '' while commits succeed
+        self.on_commit: Listener = _deaf
+
+    @property
+    def epoch(self) -> str:
+        return self._file.epoch
+
+    @property
+    def aliases(self) -> Mapping[str, Mapping[str, int]]:
+        """device -> tag name -> alias; '' is the node."""
+        return self._file.aliases
+
+    @property
+    def commit_p99_ms(self) -> float:
+        """99th percentile over the last 1,000 commits, encoding included."""
+        took = sorted(self._took_s)
+        return round(1000 * took[int(len(took) * 0.99)], 3) if took else 0.0
+
+    async def open(self, tags: Mapping[str, Sequence[Tag]], lines: Sequence[str]) -> None:
+        """tags: device -> all that can be appended. Raises StoreFull, ConfigError."""
+        try:
+            await self._run(self._file.open, tags, lines)
+        except BaseException:
+            self._worker.shutdown(wait=False)
+            raise
+
+    async def close(self, clean: bool) -> None:
+        """Commits what waits, then closes. clean: a stop on purpose."""
+        try:
+            await self.flush()
+        except StoreFull as fault:
+            log.error("samples lost at the end", extra={"samples": self._pending.samples, "error": str(fault)})
+            clean = False
+        try:
+            await self._run(self._file.close, clean)
+        finally:
+            self._worker.shutdown(wait=True)
+
+    def append(self, taken: Taken) -> None:
+        """Never blocks; what finds no room in memory is refused and counted."""
+        self._pending.add(taken)
+
+    def device_state(self, device: str, alive: bool) -> None:
+        """Told to on_commit with the window's batches: a death after them, a return before them."""
+        self._pending.state(device, alive)
+
+    async def run(self) -> None:
+        """Commits every commit_ms until stop. A disk that refuses is told once and tried again."""
+        forget_at = time.monotonic() + _FORGET_EVERY_S
+        while not await self._stopped(self._settings.commit_ms / 1000):
+            try:
+                await self.flush()
+                if time.monotonic() > forget_at:
+                    forget_at = time.monotonic() + _FORGET_EVERY_S
+                    await self._write(self._file.forget_old)
+            except StoreFull as fault:
+                self._told(str(fault))
+                await self._stopped(_RETRY_S)
+
+    def stop(self) -> None:
+        """Ends run between two commits: a cancelled commit would be durable and told to nobody."""
+        self._stop.set()
+
+    async def _stopped(self, wait_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stop.wait(), wait_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def flush(self) -> None:
+        """Commits the open window. Raises StoreFull; the window then waits in memory for the next try."""
+        async with self._flushing:
+            if self._pending.empty and not await self._run(self._file.gap_due):
+                return
+            window = self._pending.take()
+            states, window.states = window.states, {}
+            began = time.monotonic()
+            try:
+                await self._write(lambda: self._file.commit(window), states)
+            except StoreFull:
+                self._pending.restore(window)
+                raise
+            self._took_s.append(time.monotonic() - began)
+            self.commits += 1
+            self._told("")
+
+    def _told(self, trouble: str) -> None:
+        self.failures += bool(trouble)
+        if trouble and not self.trouble:
+            log.warning("outbox cannot commit, samples wait in memory", extra={"error": trouble})
+        elif self.trouble and not trouble:
+            log.warning("outbox commits again", extra={"failed": self.failures})
+        self.trouble = trouble
+
+    async def confirm(self, confirmation: Confirmation) -> Confirmed:
+        """Raises StoreFull: the host will be asked to confirm again."""
+        return await self._write(lambda: self._file.confirm(confirmation))
+
+    async def park(self, epoch: str, number: int, digest: str) -> int | None:
+        return await self._write(lambda: self._file.park(epoch, number, digest))
+
+    async def refill(self, from_ms: int, to_ms: int) -> list[int]:
+        return await self._write(lambda: self._file.refill(from_ms, to_ms))
+
+    async def unconfirmed(self, after: int, upto: int, limit: int, max_bytes: int) -> list[Batch]:
+        """Unconfirmed batches with after < id <= upto, oldest first, at most limit and about max_bytes."""
+        return await self._run(self._file.unconfirmed, after, upto, limit, max_bytes)
+
+    async def batches(self, ids: Iterable[int]) -> list[Batch]:
+        return await self._run(self._file.batches, ids)
+
+    async def last_id(self) -> int:
+        return await self._run(self._file.last_id)
+
+    async def next_bd_seq(self) -> int:
+        return await self._run(self._file.next_bd_seq)
+
+    async def high_water(self) -> dict[str, int]:
+        return await self._run(self._file.high_water)
+
+    async def retired(self) -> list[AliasRow]:
+        return await self._run(self._file.retired)
+
+    async def waiting_devices(self) -> frozenset[str]:
+        return await self._run(self._file.waiting_devices)
+
+    async def snapshot(self) -> JsonObject:
+        """Delivery/Counters as they hold now."""
+        return await self._run(self._file.snapshot)
+
+    async def pending(self) -> tuple[int, int]:
+        """(unconfirmed batches, bytes kept)."""
+        return await self._run(self._file.pending)
+
+    async def status(self) -> JsonObject:
+        """The outbox' part of `gateway status`."""
+        (batches, size), totals, gaps = await self._run(
+            lambda: (self._file.pending(), self._file.totals(), self._file.gaps())
+        )
+        return {
+            "outbox": {
+                "pending_batches": batches,
+                "pending_samples": self._pending.samples,
+                "bytes": size,
+                "commits": self.commits,
+                "failures": self.failures,
+                "trouble": self.trouble,
+                "commit_ms_p99": self.commit_p99_ms,
+            },
+            "devices": totals,
+            "gaps": [
+                {"line": g.line, "last_poll_ms": g.last_poll_ms, "first_new_ms": g.first_new_ms, "reason": g.reason}
+                for g in gaps
+            ],
+        }
+
+    async def _write(
+        self, action: Callable[[], tuple[T, tuple[Batch, ...]]], states: Mapping[str, bool] | None = None
+    ) -> T:
+        told = False
+        try:
+            result, fresh = await self._run(action)
+            if fresh or states:
+                told = True
+                self.on_commit(Committed(fresh, states or {}))
+            return result
+        finally:
+            # A disk that refuses must not keep a device's death from the host.
+            if states and not told:
+                self.on_commit(Committed((), states))
+
+    async def _run(self, action: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, action, *arguments)
+
+
+def _deaf(_: Committed) -> None:
+    """Before anybody listens."""

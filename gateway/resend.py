@@ -1,0 +1,158 @@
+"""What was published and is not confirmed: a window, and a timer that follows the measured round trip. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+
+class Ranges:
+    """A set of whole numbers as sorted ranges: published numbers and ids to send are long runs."""
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
+    def __len__(self) -> int:
+        """The number of ranges."""
+        return len(self._firsts)
+
+    def add(self, first: int, last: int) -> None:
+        """first and last included; touching ranges are joined."""
+        if first > last:
+            return
+        left = bisect_right(self._lasts, first - 2)  # the first range whose last >= first - 1
+        right = bisect_right(self._firsts, last + 1)
+        if left < right:
+            first = min(first, self._firsts[left])
+            last = max(last, self._lasts[right - 1])
+        self._firsts[left:right] = [first]
+        self._lasts[left:right] = [last]
+
+    def covers(self, first: int, last: int) -> bool:
+        """True when every number from first to last is in the set."""
+        i = bisect_right(self._firsts, first) - 1
+        return i >= 0 and last <= self._lasts[i]
+
+    def first(self) -> tuple[int, int]:
+        """The lowest range. Raises IndexError when the set is empty."""
+        return self._firsts[0], self._lasts[0]
+
+    def remove_upto(self, number: int) -> None:
+        """Takes every number <= number out."""
+        while self._firsts and self._lasts[0] <= number:
+            del self._firsts[0], self._lasts[0]
+        if self._firsts and self._firsts[0] <= number:
+            self._firsts[0] = number + 1
+
+
+@dataclass(slots=True)
+class _Sent:
+    size: int
+    at_s: float
+    due_s: float
+    wait_s: float
+    times: int = 1
+
+
+class ResendWindow:
+    """At most `batches` batches and `size` bytes are under way; each has a timer that doubles when it is sent again.
+
+    The timer is smoothed round trip + 4 x deviation, as RFC 6298 says, measured only on batches that were sent
+    once (Karn). min_s: a host commits in groups, an early resend is pure waste. max_s: the longest wait.
+    """
+
+    def __init__(
+        self,
+        batches: int = 500,
+        size: int = 4_000_000,
+        first_s: float = 5.0,
+        min_s: float = 2.0,
+        max_s: float = 60.0,
+    ) -> None:
+        self._batches, self._size = batches, size
+        self._min_s, self._max_s = min_s, max_s
+        self._first_s = first_s
+        self._smooth_s: float | None = None
+        self._deviation_s = 0.0
+        self._sent: dict[int, _Sent] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def __contains__(self, i: int) -> bool:
+        return i in self._sent
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    @property
+    def open(self) -> bool:
+        """True while another batch may be sent."""
+        return len(self._sent) < self._batches and self._bytes < self._size
+
+    @property
+    def timer_s(self) -> float:
+        """How long a batch that is sent now waits for its confirmation."""
+        if self._smooth_s is None:
+            return self._first_s
+        return min(self._max_s, max(self._min_s, self._smooth_s + 4 * self._deviation_s))
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """Smoothed time from publish to confirmation; None before the first."""
+        return self._smooth_s
+
+    def sent(self, i: int, size: int, now_s: float) -> None:
+        """Notes that a batch goes out now; once more when it was under way already."""
+        before = self._sent.get(i)
+        if before is None:
+            wait = self.timer_s
+            self._sent[i] = _Sent(size, now_s, now_s + wait, wait)
+            self._bytes += size
+        else:
+            before.wait_s = min(self._max_s, before.wait_s * 2)
+            before.due_s = now_s + before.wait_s
+            before.times += 1
+
+    def confirmed(self, i: int, now_s: float) -> None:
+        """A batch is stored, parked or gone; its round trip is measured when it was sent once."""
+        sent = self._sent.pop(i, None)
+        if sent is None:
+            return
+        self._bytes -= sent.size
+        if sent.times == 1:
+            trip = now_s - sent.at_s
+            if self._smooth_s is None:
+                self._smooth_s, self._deviation_s = trip, trip / 2
+            else:
+                self._deviation_s += (abs(self._smooth_s - trip) - self._deviation_s) / 4
+                self._smooth_s += (trip - self._smooth_s) / 8
+
+    def forget(self, i: int) -> None:
+        """A batch that the outbox no longer holds."""
+        sent = self._sent.pop(i, None)
+        self._bytes -= sent.size if sent is not None else 0
+
+    def due(self, now_s: float, limit: int = 100) -> list[int]:
+        """Batches whose timer has run out, lowest id first."""
+        return sorted(i for i, sent in self._sent.items() if sent.due_s <= now_s)[:limit]
+
+    def next_due_s(self) -> float | None:
+        """When the next timer runs out; None when nothing is under way."""
+        return min((sent.due_s for sent in self._sent.values()), default=None)
+
+    def clear(self) -> None:
+        """A new session: nothing is under way. What was measured stays."""
+        self._sent.clear()
+        self._bytes = 0
+
+
+def delay_s(attempt: int, jitter: float, cap_s: float = 60.0) -> float:
+    """Full-jitter back-off; the caller rolls jitter in [0, 1)."""
+    return jitter * min(cap_s, 2.0 ** min(attempt, 10))
