@@ -16,7 +16,7 @@ class AlarmRule:
     Raises ValueError when a figure makes no sense.
     """
 
-    raise_rows: int = 3
+    raise_rows: int = 5
     hold_rows: int = 10
     release_rows: int = 10
     clear_ratio: float = 0.9

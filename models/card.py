@@ -12,12 +12,12 @@ def card(manifest: Manifest, file_name: str) -> str:
         f"| `{each.name}` | {f'`{each.unit}`' if each.unit else ''} | {each.centre:.6g} | {each.spread:.6g} |"
         for each in manifest.inputs
     )
-    expected = alarms.held_out_rows / alarms.rows
+    due = alarms.held_out_rows / alarms.rows
     signed = "signed" if manifest.signature else "not signed"
     return f"""# {manifest.name}, version {manifest.version}
 
 `{file_name}` scores one row of {len(manifest.inputs)} inputs every {manifest.period_s:g} s with the detector
-`{manifest.detector}`; 0 is the middle of normal operation, and the first {manifest.warm_up_rows} rows only warm it up.
+`{manifest.detector}`. 0 is the middle of normal operation; the first {manifest.warm_up_rows} rows only warm it up.
 The file is {signed}. `gaugeline models inspect {file_name}` shows what it says of itself.
 
 | input | unit (UCUM) | usual value | usual spread (robust standard deviation) |
@@ -26,14 +26,12 @@ The file is {signed}. `gaugeline models inspect {file_name}` shows what it says 
 
 ## Threshold and false alarms
 
-The threshold is {manifest.threshold:g}, set for {alarms.statement} ({duration(alarms.rows * manifest.period_s)} at this
-period): {alarms.method}.
-
-Held out: each fifth of the normal rows was judged by a model of the other four. In {alarms.held_out_rows} rows
-{alarms.held_out_alarms} false alarms came; {expected:.1f} were due.
-
-An alarm is raised by {rule.raise_rows} rows in a row at or above the threshold, stays for at least
-{rule.hold_rows} rows, and ends after {rule.release_rows} rows in a row below {rule.clear_ratio:g} of the threshold.
+- threshold: {manifest.threshold:g}, set for {alarms.statement} ({duration(alarms.rows * manifest.period_s)})
+- how: {alarms.method}
+- held out, each fifth of the normal rows judged by a model of the other four: {alarms.held_out_alarms} false alarms in
+  {alarms.held_out_rows} rows, where {due:.1f} were due
+- an alarm is raised by {rule.raise_rows} rows in a row at or above the threshold, stays for at least {rule.hold_rows}
+  rows, and ends after {rule.release_rows} rows in a row below {rule.clear_ratio:g} of the threshold
 
 ## Training
 

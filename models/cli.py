@@ -34,7 +34,7 @@ A configuration:
   false_alarm_every_rows: 604800  # one false alarm a week at 1 s; this sets the threshold
   only_where: running             # learn only from rows that have 1 in this column; leave it out to take all
   # and if the usual values do not suit: version, time_column (t_s), detector (robust_distance), smoothing_rows (5),
-  # warm_up_rows (20), alarm: {raise_rows: 3, hold_rows: 10, release_rows: 10, clear_ratio: 0.9}"""
+  # warm_up_rows (20), alarm: {raise_rows: 5, hold_rows: 10, release_rows: 10, clear_ratio: 0.9}"""
 
 _SCORE = """Scores the rows of a CSV file one by one, as a gateway would, and writes one line a row to standard output:
 time, score, threshold, warming, anomaly, and each input's share. What was found goes to standard error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from wire.errors import ModelError
 
 FORMAT = "gaugeline-model/1"
 MANIFEST_KEY = "gaugeline.manifest"
+SEAL_KEY = "gaugeline.sha256"
 SIGNATURE_KEY = "gaugeline.signature"
 
 # onnx.proto: ModelProto has `graph` as field 7 and `metadata_props` as field 14, whose entries are key 1, value 2.
@@ -83,21 +85,23 @@ class Manifest:
     def input_names(self) -> tuple[str, ...]:
         return tuple(each.name for each in self.inputs)
 
-    def to_metadata(self) -> dict[str, str]:
-        """The pairs for ONNX' metadata_props; from_metadata is the way back."""
+    def to_metadata(self, graph: bytes) -> dict[str, str]:
+        """The pairs for ONNX' metadata_props; from_metadata is the way back. graph: the serialised GraphProto."""
         said = {"format": FORMAT, **asdict(self)}
         del said["signature"]
         text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return {MANIFEST_KEY: text, SIGNATURE_KEY: self.signature}
+        return {MANIFEST_KEY: text, SEAL_KEY: seal(text, graph), SIGNATURE_KEY: self.signature}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str], where: str) -> Manifest:
+    def from_metadata(cls, metadata: Mapping[str, str], graph: bytes, where: str) -> Manifest:
         """where: the file's name, for the message. Raises ModelError."""
         if MANIFEST_KEY not in metadata:
             raise ModelError(
                 f"{where}: an ONNX file, but not one of ours (it has no {MANIFEST_KEY}); "
                 "make one with `gaugeline models train`"
             )
+        if SIGNATURE_KEY not in metadata or metadata.get(SEAL_KEY) != seal(metadata[MANIFEST_KEY], graph):
+            raise ModelError(f"{where}: truncated or damaged: graph and description are not as they were written")
         try:
             said: dict[str, Any] = json.loads(metadata[MANIFEST_KEY])
             if said.pop("format") != FORMAT:
@@ -106,11 +110,16 @@ class Manifest:
             said["false_alarms"] = FalseAlarms(**said["false_alarms"])
             said["alarm"] = AlarmRule(**said["alarm"])
             said["training"] = Training(**said["training"])
-            manifest = cls(**said, signature=metadata.get(SIGNATURE_KEY, ""))
+            manifest = cls(**said, signature=metadata[SIGNATURE_KEY])
             _check(manifest)
         except (ValueError, TypeError, KeyError, AttributeError) as fault:
             raise ModelError(f"{where}: its description is damaged: {fault}") from fault
         return manifest
+
+
+def seal(description: str, graph: bytes) -> str:
+    """SHA-256 over description and graph: finds a damaged file. Who wrote it is for the signature to say."""
+    return hashlib.sha256(description.encode() + b"\0" + graph).hexdigest()
 
 
 def _check(manifest: Manifest) -> None:
@@ -127,30 +136,34 @@ def _check(manifest: Manifest) -> None:
 
 
 def read(path: Path) -> Manifest:
-    """The manifest of one model file. Raises ModelError for a missing, foreign or truncated file."""
+    """The manifest of one model file. Raises ModelError for a missing, foreign, truncated or damaged file."""
+    return parse(content_of(path), str(path))
+
+
+def content_of(path: Path) -> bytes:
+    """The file's bytes. Raises ModelError."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as fault:
         raise ModelError(f"{path}: cannot be read: {fault.strerror}") from fault
-    try:
-        metadata, has_graph = _metadata(content)
-    except ValueError as fault:
-        raise ModelError(f"{path}: not an ONNX file, or a truncated one ({fault}, {len(content)} bytes)") from fault
-    if not has_graph:
-        raise ModelError(f"{path}: not an ONNX file (no graph in its {len(content)} bytes)")
-    return Manifest.from_metadata(metadata, str(path))
 
 
-def _metadata(content: bytes) -> tuple[dict[str, str], bool]:
-    """metadata_props of a serialised ModelProto, and whether it has a graph. Raises ValueError."""
+def parse(content: bytes, where: str) -> Manifest:
+    """The manifest in the bytes of a model file; where: its name, for the message. Raises ModelError."""
     pairs: dict[str, str] = {}
-    has_graph = False
-    for number, value in _fields(content):
-        has_graph = has_graph or number == _GRAPH
-        if number == _METADATA:
-            entry = {key: part.decode() for key, part in _fields(value)}
-            pairs[entry.get(_KEY, "")] = entry.get(_VALUE, "")
-    return pairs, has_graph
+    graph = b""
+    try:
+        for number, value in _fields(content):
+            if number == _GRAPH:
+                graph = value
+            elif number == _METADATA:
+                entry = {key: part.decode() for key, part in _fields(value)}
+                pairs[entry.get(_KEY, "")] = entry.get(_VALUE, "")
+    except ValueError as fault:
+        raise ModelError(f"{where}: not an ONNX file, or a truncated one ({fault}, {len(content)} bytes)") from fault
+    if not graph:
+        raise ModelError(f"{where}: not an ONNX file (no graph in its {len(content)} bytes)")
+    return Manifest.from_metadata(pairs, graph, where)
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, bytes]]:

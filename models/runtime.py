@@ -99,7 +99,8 @@ class Model:
 
 def load(path: Path) -> Model:
     """Opens a model file for scoring. Raises ModelError."""
-    manifest = manifests.read(path)
+    content = manifests.content_of(path)
+    manifest = manifests.parse(content, str(path))
     try:
         import onnxruntime
     except ImportError as fault:
@@ -116,7 +117,7 @@ def load(path: Path) -> Model:
     kinds = ("Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented", "NoModel", "NoSuchFile")
     failures = tuple(getattr(onnxruntime.capi.onnxruntime_pybind11_state, kind) for kind in kinds)
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except failures as fault:
         raise ModelError(f"{path}: onnxruntime cannot load it: {str(fault).splitlines()[0]}") from fault
     return Model(manifest, session, _states(session, manifest, path))

@@ -34,7 +34,7 @@ class InputSetting(_Frozen):
 class AlarmSetting(_Frozen):
     """See alarm_logic.AlarmRule."""
 
-    raise_rows: int = Field(default=3, ge=1)
+    raise_rows: int = Field(default=5, ge=1)
     hold_rows: int = Field(default=10, ge=0)
     release_rows: int = Field(default=10, ge=1)
     clear_ratio: float = Field(default=0.9, gt=0, le=1)

@@ -93,13 +93,16 @@ def train(settings: Settings, history: History, path: Path) -> Trained:
 
 def export(detector: RobustDistance, manifest: Manifest) -> bytes:
     """The ONNX file's bytes: no time, no machine, no library version in it."""
+    graph = detector.graph()
     model = helper.make_model(
-        detector.graph(),
+        graph,
         producer_name="gaugeline",
         ir_version=_IR_VERSION,
         opset_imports=[helper.make_opsetid("", _OPSET)],
     )
-    helper.set_model_props(model, dict(sorted(manifest.to_metadata().items())))
+    helper.set_model_props(
+        model, dict(sorted(manifest.to_metadata(graph.SerializeToString(deterministic=True)).items()))
+    )
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
     return content

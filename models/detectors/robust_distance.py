@@ -91,7 +91,7 @@ class RobustDistance:
         n = len(self.centre)
         constants = {
             "centre": self.centre,
-            "inverse_scale": rounded(1.0 / self.scale),
+            "scale": self.scale,
             "whitening": self.whitening,
             "gain": np.array([self.gain]),
             "memory": np.array([1.0 - self.gain]),
@@ -103,7 +103,7 @@ class RobustDistance:
             helper.make_node(operator, takes, [gives])
             for operator, takes, gives in (
                 ("Sub", [ROW, "centre"], "offset"),
-                ("Mul", ["offset", "inverse_scale"], "z"),
+                ("Div", ["offset", "scale"], "z"),
                 ("Clip", ["z", "floor", "ceiling"], "bounded"),
                 ("Mul", ["bounded", "gain"], "new_part"),
                 ("Mul", ["sum", "memory"], "old_part"),
