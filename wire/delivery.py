@@ -55,7 +55,10 @@ class BatchTag(NamedTuple):
 def parse_batch_tag(text: str) -> BatchTag:
     """Raises PayloadError when the text is not `epoch:number:samples:digest`."""
     parts = text.split(":")
-    if len(parts) != 4 or not parts[0] or not parts[1].isdecimal() or not parts[2].isdecimal() or len(parts[3]) != 32:
+    if len(parts) != 4 or not 0 < len(parts[0]) <= 64 or len(parts[3]) != 32:
+        raise PayloadError(f"not a batch tag: {text[:100]!r}")
+    # 18 digits fit into 64 bits, here and in every database.
+    if not all(number.isdecimal() and len(number) <= 18 for number in parts[1:3]):
         raise PayloadError(f"not a batch tag: {text[:100]!r}")
     return BatchTag(parts[0], int(parts[1]), int(parts[2]), parts[3])
 

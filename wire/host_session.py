@@ -25,6 +25,7 @@ REORDER_MS = 2_000
 """How long a message waits for the ones before it. One MQTT connection keeps order: longer means that one is lost."""
 
 _WRAP = 256
+_LATEST = 2**63  # a digest, like every database, holds a stamp in 64 bits with sign
 _CONTROLS = ("Node Control/", "Device Control/", "Delivery/")
 
 
@@ -174,7 +175,7 @@ class HostSession:
             told = tuple(
                 Sample(t.name, t.datatype, t.ts_ms, t.quality, t.value)
                 for t in tags
-                if t.value is not None and t.ts_ms is not None
+                if t.value is not None and t.ts_ms is not None and t.ts_ms < _LATEST
             )
         if told:
             yield Data(node.id, device, told, None, False, node.confirming)
@@ -237,8 +238,8 @@ class HostSession:
                 batch = parse_batch_tag(str(m.value))
                 continue
             ts_ms = m.ts_ms if m.ts_ms is not None else payload.ts_ms
-            if ts_ms is None:
-                raise PayloadError(f"{known.name} has no timestamp")
+            if ts_ms is None or ts_ms >= _LATEST:
+                raise PayloadError(f"{known.name} has {'no' if ts_ms is None else 'an impossible'} timestamp")
             if not node.confirming and (known.name == BD_SEQ or known.name.startswith(_CONTROLS)):
                 continue
             samples.append(Sample(known.name, known.datatype, ts_ms, m.quality, m.value, m.reason))

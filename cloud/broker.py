@@ -1,0 +1,160 @@
+"""The host's MQTT session: STATE with its will, what comes in, what goes out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+
+from wire.errors import ConfigError, UplinkDown, UplinkRefused
+from wire.topic import NAMESPACE, Topic, state_topic
+
+log = logging.getLogger(__name__)
+
+MOST_INCOMING = 50_000
+"""Messages that wait to be understood. One that does not fit may have been a birth: the session counts as lost."""
+SUBSCRIBED = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH")
+# CONNACK codes of MQTT 3.1.1, section 3.2.2.3, as paho names them: wrong credentials or rights.
+_REFUSED = ("Bad user name or password", "Not authorized", "Client identifier not valid")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is. keepalive_s: after one and a half of it without a sign the broker speaks our will."""
+
+    host: str
+    port: int = 1883
+    username: str = ""
+    password: str = ""
+    keepalive_s: int = 30
+
+    def __str__(self) -> str:
+        return f"mqtt://{self.host}:{self.port}"
+
+
+def parse_broker(url: str) -> Broker:
+    """Raises ConfigError when the text is not mqtt://[user:password@]host[:port]."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 1883
+    except ValueError as fault:
+        raise ConfigError(f"broker {url!r}: {fault}") from fault
+    if parts.scheme != "mqtt" or not parts.hostname:
+        raise ConfigError(f"broker {url!r}: write it as mqtt://host or mqtt://host:1883")
+    return Broker(parts.hostname, port, unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+class _Incoming(asyncio.Queue[aiomqtt.Message]):
+    """aiomqtt drops what does not fit and goes on; this one remembers that it happened."""
+
+    overflowed = False
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        if self.full():
+            self.overflowed = True
+        super().put_nowait(item)
+
+
+class HostLink:
+    """One session. Made by `connected`, gone with it."""
+
+    def __init__(self, client: aiomqtt.Client, incoming: _Incoming, host_id: str, ts_ms: int) -> None:
+        self._client = client
+        self._incoming = incoming
+        self._state = state_topic(host_id)
+        self._ts_ms = ts_ms
+
+    async def say_state(self, online: bool) -> None:
+        """STATE, retained. Its timestamp is that of the will (tck-id-host-topic-phid-birth-payload)."""
+        await self._client.publish(self._state, _state(online, self._ts_ms), qos=1, retain=True)
+
+    async def messages(self) -> AsyncIterator[tuple[str, bytes]]:
+        """(topic, payload) as they come, our own STATE left out. Raises UplinkDown when the session is lost."""
+        try:
+            async for message in self._client.messages:
+                yield await self._checked(message)
+                while not self._incoming.empty():  # without a task per message, as aiomqtt's iterator makes one
+                    yield await self._checked(self._incoming.get_nowait())
+                if self._incoming.overflowed:
+                    raise UplinkDown(f"more than {MOST_INCOMING} messages wait: births may be among those lost")
+        except aiomqtt.MqttError as fault:
+            raise UplinkDown(str(fault)) from fault
+
+    async def _checked(self, message: aiomqtt.Message) -> tuple[str, bytes]:
+        topic = str(message.topic)
+        payload = message.payload if isinstance(message.payload, bytes) else b""
+        if topic == self._state and _says_offline(payload):
+            # The will of an earlier session of ours came late: gateways would leave.
+            log.info("own STATE was offline: online again", extra={"topic": topic})
+            await self.say_state(True)
+        return topic, payload
+
+    async def publish(self, topic: Topic, payload: bytes) -> None:
+        """A command, QoS 0. Raises UplinkDown."""
+        try:
+            await self._client.publish(str(topic), payload)
+        except aiomqtt.MqttError as fault:
+            raise UplinkDown(str(fault)) from fault
+
+
+def _state(online: bool, ts_ms: int) -> str:
+    return json.dumps({"online": online, "timestamp": ts_ms})
+
+
+def _says_offline(payload: bytes) -> bool:
+    try:
+        said: Any = json.loads(payload)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and said.get("online") is False
+
+
+@asynccontextmanager
+async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[HostLink]:
+    """A session that is subscribed and online; offline at its end. Raises UplinkDown, UplinkRefused."""
+    queues: list[_Incoming] = []
+
+    def queue(maxsize: int) -> _Incoming:
+        queues.append(_Incoming(maxsize))
+        return queues[-1]
+
+    client = aiomqtt.Client(
+        broker.host,
+        broker.port,
+        username=broker.username or None,
+        password=broker.password or None,
+        identifier=f"{host_id}-host",
+        keepalive=broker.keepalive_s,
+        timeout=10,
+        clean_session=True,
+        protocol=aiomqtt.ProtocolVersion.V311,
+        will=aiomqtt.Will(state_topic(host_id), _state(False, now_ms), qos=1, retain=True),
+        max_queued_incoming_messages=MOST_INCOMING,
+        queue_type=queue,  # type: ignore[arg-type]  # called like the class that it makes
+    )
+    try:
+        async with client:
+            link = HostLink(client, queues[0], host_id, now_ms)
+            try:
+                topics = [f"{NAMESPACE}/+/{kind}/+{'/+' if kind[0] == 'D' else ''}" for kind in SUBSCRIBED]
+                await client.subscribe([(topic, 1) for topic in (*topics, state_topic(host_id))])
+                await link.say_state(True)
+                yield link
+            finally:
+                # DISCONNECT makes the broker discard the will.
+                try:
+                    async with asyncio.timeout(1):
+                        await link.say_state(False)
+                except (aiomqtt.MqttError, TimeoutError):
+                    log.debug("offline could not be said", extra={"broker": str(broker)})
+    except aiomqtt.MqttError as fault:
+        said = str(fault)
+        kind = UplinkRefused if any(words in said for words in _REFUSED) else UplinkDown
+        raise kind(said) from fault

@@ -1,0 +1,229 @@
+"""The cloud's whole flow on one screen: MQTT > session > store > confirm.
+
+Nothing is confirmed before it is durable. While the store is down nothing is confirmed, what is held is bounded,
+and the gateways keep the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+from cloud.broker import Broker, HostLink, connected
+from cloud.commands import Command, confirmations, conflict, rebirth
+from cloud.dead_letters import DeadLetters
+from cloud.hearing import Hearing
+from cloud.ledger import Ledger, entry_of
+from cloud.pending import MOST_IN_ROUND, Pending
+from cloud.rebirths import Rebirths
+from cloud.sorting import Sorted, Sorter
+from cloud.state.host import HostState
+from cloud.stats import Stats
+from cloud.store.port import TelemetryStore
+from wire.errors import PayloadError, StoreDown, UplinkDown, UplinkRefused
+from wire.host_events import Data
+from wire.host_session import HostSession
+from wire.topic import parse_topic
+
+log = logging.getLogger(__name__)
+
+COLLECT_S = 0.1
+LONGEST_PAUSE_S = 10.0
+TICK_S = 0.1
+FLUSH_S = 2.0
+
+
+class Collector:
+    """`run` until cancelled. writing: held while a round is written, so that an audit sees whole rounds."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        host_id: str,
+        store: TelemetryStore,
+        ledger: Ledger,
+        state: HostState,
+        dead_letters: DeadLetters,
+        hearing: Hearing,
+        stats: Stats,
+        now_ms: Callable[[], int],
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self._broker, self._host_id = broker, host_id
+        self._store, self._ledger, self._state, self._dead_letters = store, ledger, state, dead_letters
+        self._hearing, self._stats, self._now_ms, self._dice = hearing, stats, now_ms, dice
+        self._sorter = Sorter(store, ledger, state, stats)
+        self._rebirths = Rebirths(dice)
+        self._pending = Pending()
+        self._link: HostLink | None = None
+        self._session = HostSession()
+        self.writing = asyncio.Lock()
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._again_and_again("broker", self._listen), name="collector[listen]")
+                tasks.create_task(self._tick(), name="collector[tick]")
+                tasks.create_task(self._again_and_again("store", self._keep), name="collector[keep]")
+                tasks.create_task(self._again_and_again("state", self._keep_house), name="collector[house]")
+        finally:
+            try:
+                await self._flush()
+            except StoreDown as fault:
+                log.warning("the last counters were not written down", extra={"error": str(fault)})
+
+    async def _listen(self) -> None:
+        """One MQTT session: every message through the session machine, its events to where they belong."""
+        async with connected(self._broker, self._host_id, self._now_ms()) as link:
+            self._link, self._session = link, HostSession()
+            self._well("broker", str(self._broker))
+            try:
+                async for topic, payload in link.messages():
+                    self._hear(self._session, topic, payload)
+                    await asyncio.sleep(0)
+            finally:
+                self._hearing.nobody(self._session)
+                self._link = None
+
+    def _hear(self, session: HostSession, topic: str, payload: bytes) -> None:
+        now_ms = self._now_ms()
+        self._stats.counters["messages"] += 1
+        if "/STATE/" in topic:
+            return
+        try:
+            parsed = parse_topic(topic)
+        except PayloadError as fault:
+            self._hearing.reject(topic, payload, str(fault))
+            return
+        for event in session.receive(parsed, payload, now_ms):
+            self._hearing.take(event, self._pending.put, self._rebirths, now_ms)
+
+    async def _tick(self) -> None:
+        """What waited too long for its predecessor, and births to ask for."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_ms = self._now_ms()
+            if self._link is None:
+                continue
+            for event in self._session.tick(now_ms):
+                self._hearing.take(event, self._pending.put, self._rebirths, now_ms)
+            for node in self._rebirths.due(now_ms):
+                self._stats.counters["rebirths_asked"] += 1
+                log.info("rebirth asked", extra={"node": str(node)})
+                await self._say([rebirth(node, now_ms)])
+
+    async def _keep(self) -> None:
+        """Rounds: collect for a moment, sort, write, confirm."""
+        async with self.writing:
+            # After a fault nobody knows what was committed: the ledger says it.
+            await self._store.open()
+            await self._ledger.open()
+        self._well("store", self._store.about)
+        while True:
+            await self._pending.filled.wait()
+            if self._pending.samples < MOST_IN_ROUND:
+                await asyncio.sleep(COLLECT_S)
+            found = self._pending.take()
+            try:
+                # A round that has begun is finished, also when the host is told to stop.
+                done = await _to_its_end(self._round(found))
+            except StoreDown:
+                self._pending.put_back(found)
+                raise
+            self._pending.put_back(done.later)
+            await self._confirm(done)
+
+    async def _round(self, found: list[Data]) -> Sorted:
+        async with self.writing:
+            done = await self._sorter.sort(found, self._now_ms())
+            await self._write(done)
+        self._sorter.settle(done)
+        return done
+
+    async def _write(self, done: Sorted) -> None:
+        """Durable, in this order: samples, dead letters, ledger. With DuckDB samples and ledger are one commit."""
+        now_ms = self._now_ms()
+        async with self._store.transaction():
+            refused = await self._store.write([b for b in done.batches if b.samples])
+            await self._dead_letters.keep([*done.letters, *done.refuse(refused)], now_ms)
+            if done.records:
+                await self._state.keep_records(done.records, now_ms)
+            counts = done.refused_per_batch(refused)
+            keyed = [b for b in done.batches if b.epoch]
+            await self._ledger.add([entry_of(b, counts.get(b.key, 0)) for b in keyed])
+        committed_ms = self._now_ms()
+        stored = sum(len(b.samples) for b in done.batches) - len(refused)
+        self._stats.stored(stored, committed_ms / 1000)
+        self._stats.counters["batches_stored"] += len(keyed)
+        self._stats.counters["dead_letters"] += len(done.letters) + len(refused)
+        live = [float(committed_ms - s.ts_ms) for b in done.batches if not b.historical for s in b.samples]
+        self._stats.latency_ms.add(live)
+        if refused or done.letters:
+            why = (refused[0].why if refused else done.letters[0].why)[:200]
+            log.warning("dead letters", extra={"samples": len(refused) + len(done.letters), "first": why})
+
+    async def _confirm(self, done: Sorted) -> None:
+        """Whoever does not hear it sends again, and is confirmed again."""
+        now_ms = self._now_ms()
+        for key, _ in done.doubts:
+            self._rebirths.want(key.node, now_ms)
+        await self._say(confirmations(self._host_id, done.stored, now_ms))
+        await self._say(conflict(self._host_id, key, digest, now_ms) for key, digest in done.conflicts.items())
+
+    async def _say(self, commands: Iterable[Command]) -> None:
+        if self._link is None:
+            return
+        try:
+            for topic, payload in commands:
+                await self._link.publish(topic, payload)
+        except UplinkDown as fault:
+            log.debug("a command was not sent", extra={"error": str(fault)})
+
+    async def _keep_house(self) -> None:
+        """What was heard of gateways, into the state, now and then."""
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await self._flush()
+            self._well("state", "written again")
+
+    async def _flush(self) -> None:
+        await self._hearing.flush(self._state, self._dead_letters, self._sorter.figures, self._now_ms())
+
+    async def _again_and_again(self, part: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Until cancelled: a fault is told once, and the work begins anew after a growing pause."""
+        attempt = 0
+        while True:
+            try:
+                await work()
+                return
+            except (UplinkDown, StoreDown) as fault:
+                attempt = attempt + 1 if part in self._stats.problems else 1
+                refused = isinstance(fault, UplinkRefused)
+                pause_s = LONGEST_PAUSE_S if refused else min(LONGEST_PAUSE_S, 0.25 * 2 ** min(attempt, 10))
+                pause_s *= 0.5 + 0.5 * self._dice()
+                self._ill(part, str(fault), pause_s)
+            await asyncio.sleep(pause_s)
+
+    def _ill(self, part: str, why: str, pause_s: float) -> None:
+        self._stats.counters[f"{part}_faults"] += 1
+        level = logging.DEBUG if part in self._stats.problems else logging.WARNING
+        text = f"{part} is not available: {why}"
+        self._stats.problems[part] = text
+        log.log(level, "%s is not available, trying again", part, extra={"error": why, "next_try_s": round(pause_s, 1)})
+
+    def _well(self, part: str, about: str) -> None:
+        again = self._stats.problems.pop(part, None) is not None
+        if again or part != "state":
+            log.info("%s is available%s", part, " again" if again else "", extra={"about": about})
+
+
+async def _to_its_end(work: Coroutine[Any, Any, Sorted]) -> Sorted:
+    task = asyncio.create_task(work, name="collector[round]")
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=3)
+        raise
