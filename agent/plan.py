@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -112,8 +113,8 @@ def _device_problems(device: DeviceSpec) -> Iterator[str]:
             yield f"{at}: belongs to device {p.tag.device}"
         if p.type == "string" and p.length < 1:
             yield f"{at}: a string needs a length in bytes"
-        if p.scale == 0.0:
-            yield f"{at}: scale 0 makes every value the same"
+        if p.scale == 0.0 or not math.isfinite(p.scale) or not math.isfinite(p.offset):
+            yield f"{at}: scale must be a number other than 0 and offset a number, not {p.scale} and {p.offset}"
         if p.low is not None and p.high is not None and p.low > p.high:
             yield f"{at}: low {p.low} is above high {p.high}"
         if min(p.deadband or 0.0, p.deadband_percent or 0.0, p.max_silence_s or 0.0) < 0:

@@ -22,6 +22,7 @@ class Scaling:
         self._offset = np.array([p.offset for p in points])
         self._scaled = bool(np.any(self._times != 1.0) or np.any(self._over != 1.0) or np.any(self._offset != 0.0))
         self._single = np.array([t.datatype is Datatype.FLOAT for t in tags])
+        self._any_single = bool(self._single.any())
         low = np.array([-np.inf if p.low is None else p.low for p in points])
         high = np.array([np.inf if p.high is None else p.high for p in points])
         # A FLOAT is compared with the bounds as a FLOAT: 0.1 is within a range that ends at 0.1.
@@ -37,10 +38,10 @@ class Scaling:
         reason: shape (n_tags,), Reason codes found so far; a column with one becomes BAD.
         """
         missing = ~np.isfinite(raw)
-        if self._scaled:
-            raw = raw * self._times / self._over + self._offset
-        if self._single.any():
-            with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite is OUT_OF_RANGE below
+            if self._scaled:
+                raw = raw * self._times / self._over + self._offset
+            if self._any_single:
                 raw = np.where(self._single, raw.astype(np.float32), raw)
         outside = (raw < self._low) | (raw > self._high) | np.isinf(raw)
         found = np.where(missing, np.uint8(Reason.NOT_A_NUMBER), np.where(outside, np.uint8(Reason.OUT_OF_RANGE), 0))

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import serial
 
 from agent.driver import Answer, Clock, Frame, Span
-from agent.drivers.ports import why_port_fails
+from agent.drivers.ports import usable_parity, why_port_fails
 from agent.spec import FrameSpec, LineSpec
 from wire.errors import LineDown
 
@@ -75,15 +75,16 @@ class FramedSerialDriver:
     async def open(self) -> None:
         """Raises LineDown with what to look at."""
         await self.close()
-        line = self._line
+        line, port = self._line, str(self._line.port)
         try:
             self._port = serial.Serial(
-                str(line.port), line.baud, parity=line.parity, stopbits=line.stop_bits, timeout=0, exclusive=True
+                port, line.baud, parity=usable_parity(port, line.parity), stopbits=line.stop_bits,
+                timeout=0, exclusive=True,
             )  # fmt: skip
         except serial.SerialException as fault:
-            raise LineDown(why_port_fails(str(line.port))) from fault
+            raise LineDown(why_port_fails(port)) from fault
         except (ValueError, termios.error) as fault:
-            raise LineDown(f"{line.port}: does not take these settings: {fault}") from fault
+            raise LineDown(f"{port}: does not take these settings: {fault}") from fault
         self._splitter = Splitter(self._frame)
         self._frames.clear()
         self._news.clear()

@@ -15,7 +15,7 @@ from pymodbus.pdu import ModbusPDU
 
 from agent.driver import Answer, Clock, Frame, Span
 from agent.drivers.fence import FUNCTION, Fence
-from agent.drivers.ports import why_port_fails
+from agent.drivers.ports import usable_parity, why_port_fails
 from agent.drivers.replies import Replies, RtuReplies, TcpReplies
 from agent.spec import LineSpec
 from wire.errors import DeviceGarbled, DeviceRefused, DeviceSilent, LineDown
@@ -187,8 +187,9 @@ class ModbusDriver:
     def _made(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
         line = self._line
         if self._serial:
+            port = str(line.port)
             client: AsyncModbusSerialClient | AsyncModbusTcpClient = AsyncModbusSerialClient(
-                str(line.port), baudrate=line.baud, parity=line.parity, stopbits=line.stop_bits,
+                port, baudrate=line.baud, parity=usable_parity(port, line.parity), stopbits=line.stop_bits,
                 retries=0, reconnect_delay=0, timeout=_NEVER_S, trace_packet=self._trace, trace_connect=self._connected,
             )  # fmt: skip
         else:

@@ -1,8 +1,13 @@
-"""Serial ports: words for one that did not open."""
+"""Serial ports: what a pseudo-terminal does not take, and words for a port that did not open."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+
+def usable_parity(port: str, parity: str) -> str:
+    """The parity to set on a port. A pseudo-terminal has none: glibc refuses to set one (EINVAL)."""
+    return "N" if Path(port).resolve().is_relative_to("/dev/pts") else parity
 
 
 def why_port_fails(port: str) -> str:

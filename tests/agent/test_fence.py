@@ -1,0 +1,118 @@
+"""The fence as a rule: whatever comes late, no value is ever taken for another request's."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.driver import Span
+from agent.drivers.fence import FORGET_S, FUNCTION, Fence, shape
+from agent.plan import plan_device
+from tests.agent.points import device, point
+
+SPANS = [
+    Span("holding", 0, 2), Span("holding", 10, 2), Span("input", 0, 2), Span("holding", 20, 1),
+    Span("coil", 0, 8), Span("coil", 16, 3), Span("holding", 40, 5),
+]  # fmt: skip
+
+# What the device does when its turn comes: answers so many requests of its queue, drops some, refuses some.
+deeds = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["right", "right", "right", "drop", "refuse"])))
+steps = st.lists(st.tuples(st.sampled_from(SPANS), deeds, deeds), max_size=60)
+
+
+@settings(max_examples=300)
+@given(steps)
+def test_an_answer_is_only_taken_for_the_request_that_it_answers(plan) -> None:  # type: ignore[no-untyped-def]
+    fence, queue = Fence(), deque[Span]()
+
+    def device_acts(doing, asked: Span | None) -> bool:  # type: ignore[no-untyped-def]
+        """True when an answer was taken for the request that is out."""
+        taken = False
+        for count, deed in doing:
+            for _ in range(min(count, len(queue))):
+                span = queue.popleft()
+                if deed == "drop":
+                    continue
+                function, size = shape(span)
+                verdict = fence.heard(1, function, size, deed == "refuse")
+                if verdict == "ours":
+                    assert not taken and asked is not None
+                    assert span is asked, "the answer to another request was taken"
+                    taken = True
+        return taken
+
+    now_s = 0.0
+    for span, in_time, later in plan:
+        now_s += 1.0
+        wanted: Span | None = Span(span.table, span.address, span.count)
+        if fence.needed(1, span, now_s):
+            wanted = fence.choose(1, span)
+        if wanted is None:
+            continue
+        assert not fence.needed(1, wanted, now_s)
+        fence.asked(1, wanted, now_s)
+        queue.append(wanted)
+        if not device_acts(in_time, wanted):
+            fence.gave_up()
+            device_acts(later, None)
+
+
+def test_a_clean_unit_needs_no_fence_and_a_late_answer_cleans_it() -> None:
+    fence, span = Fence(), Span("input", 10, 2)
+    assert not fence.needed(1, span, 0.0)
+    fence.asked(1, span, 0.0)
+    fence.gave_up()
+    assert fence.needed(1, Span("input", 90, 2), 1.0)
+    assert not fence.needed(1, Span("input", 90, 3), 1.0), "another shape is its own fence"
+    assert not fence.needed(2, Span("input", 90, 2), 1.0), "another unit is not touched"
+    assert fence.heard(1, 4, 4, False) == "late"
+    assert not fence.needed(1, span, 1.0)
+
+
+def test_a_unit_that_refuses_parts_is_asked_with_another_function() -> None:
+    fence, span = Fence(), Span("holding", 10, 2)
+    fence.asked(1, span, 0.0)
+    fence.gave_up()
+    first = fence.choose(1, span)
+    assert first == Span("holding", 10, 1)
+    fence.asked(1, first, 1.0)
+    assert fence.heard(1, 3, 0, True) == "late", "the refusal may belong to either"
+    fence.gave_up()
+    second = fence.choose(1, span)
+    assert second is not None and FUNCTION[second.table] != 3
+    fence.asked(1, second, 2.0)
+    assert fence.heard(1, FUNCTION[second.table], 0, True) == "ours"
+    assert not fence.needed(1, span, 2.0)
+
+
+def test_single_register_and_last_address_still_find_a_fence() -> None:
+    for span in (Span("holding", 65535, 1), Span("discrete", 65535, 1), Span("input", 0, 125)):
+        fence = Fence()
+        fence.asked(1, span, 0.0)
+        fence.gave_up()
+        found = fence.choose(1, span)
+        assert found is not None and shape(found) != shape(span)
+        assert found.address + found.count <= 65536
+        assert found.count <= (2000 if found.bits else 125)
+
+
+def test_a_dead_unit_is_probed_with_ever_new_shapes_until_old_ones_are_forgotten() -> None:
+    fence, span, asked = Fence(), Span("holding", 0, 2), 0
+    while (found := span if not fence.needed(1, span, float(asked)) else fence.choose(1, span)) is not None:
+        fence.asked(1, found, float(asked))
+        fence.gave_up()
+        asked += 1
+        assert asked < 200
+    assert asked > 100
+    assert not fence.needed(1, span, asked + FORGET_S)
+
+
+def test_a_frame_of_nobody_is_foreign() -> None:
+    fence = Fence()
+    assert fence.heard(5, 3, 2, False) == "foreign"
+    (planned,) = plan_device(device(point("a")))
+    fence.asked(1, planned.span, 0.0)
+    assert fence.heard(1, 3, 6, False) == "foreign"
+    assert fence.heard(1, 3, 2, False) == "ours"
