@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,8 +39,6 @@ def test_a_value_that_is_common_by_itself_is_blamed_for_the_relation(trained: Tr
 def test_when_many_share_the_blame_the_greatest_is_named(trained: Trained) -> None:
     manifest_inputs = trained.manifest.inputs * 2
     wide = Score(5.0, 4.0, np.array([0.15, 0.15, 0.24, 0.16, 0.15, 0.15]), False, True, np.full(6, 3.0))
-    from dataclasses import replace
-
     text = explain.sentence(replace(trained.manifest, inputs=manifest_inputs), wide)
     assert text.count("%") == 1
     assert "current is too high" in text

@@ -142,7 +142,7 @@ def test_the_light_half_brings_nothing_heavy() -> None:
         """
 import sys
 from models import alarm_logic, explain, manifest, runtime
-heavy = {"onnx", "onnxruntime", "sklearn", "scipy", "pydantic", "ruamel", "asyncio", "sqlite3"}
+heavy = {"onnx", "onnxruntime", "sklearn", "scipy", "pydantic", "ruamel"}
 print(sorted(heavy & set(sys.modules)), [name for name in sys.modules if name in ("agent", "gateway", "cloud")])
 """
     )
