@@ -80,3 +80,29 @@ def test_the_first_site_of_the_readme_reads_a_real_device(tmp_path: Path) -> Non
     assert [row["tag"] for row in rows] == ["flow"] * 3
     assert all(row["quality"] == "GOOD" and 20 < row["value"] < 120 and row["unit"] == "m3/h" for row in rows), rows
     assert rows[0]["ts_ms"] < rows[1]["ts_ms"] < rows[2]["ts_ms"]
+
+
+def test_the_site_of_the_settings_page_is_a_valid_one(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs/site-yaml.md", "yaml")
+    (tmp_path / "site.yaml").write_text(text)
+    (tmp_path / "broker.password").write_text("secret\n")
+    check = subprocess.run(
+        gaugeline("gateway", "check", str(tmp_path / "site.yaml")), capture_output=True, text=True, check=False
+    )
+    assert check.returncode == 0, check.stderr
+
+
+def test_the_settings_page_names_every_key() -> None:
+    from gateway.config import site
+
+    page = (ROOT / "docs/site-yaml.md").read_text()
+    for model in (
+        site.LineConfig,
+        site.DeviceConfig,
+        site.TagConfig,
+        site.AssetConfig,
+        site.OutboxConfig,
+        site.BrokerConfig,
+    ):
+        missing = [key for key in model.model_fields if not re.search(rf"[`{{ ]{key}[:`]", page)]
+        assert not missing, f"docs/site-yaml.md does not name {missing} of {model.__name__}"
