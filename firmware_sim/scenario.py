@@ -98,7 +98,9 @@ def load(name: str, changes: Sequence[str] = ()) -> Scenario:
     try:
         scenario = Scenario.model_validate(document)
     except ValidationError as fault:
-        raise ScenarioError([_message(path, document, error) for error in fault.errors()]) from fault
+        # A list whose members are all wrong is called too short as well: that would be a second word for one fault.
+        real = [each for each in fault.errors() if each["type"] != "too_short" or not each["input"]]
+        raise ScenarioError([_message(path, document, error) for error in real]) from fault
     problems = list(_contradictions(scenario))
     if problems:
         raise ScenarioError([f"{path}:{_where(document, keys)}: {text}" for keys, text in problems])
@@ -132,10 +134,18 @@ def _where(document: Any, keys: Sequence[int | str]) -> str:
 
 
 def _message(path: Path, document: Any, error: Any) -> str:
-    text = "unknown key" if error["type"] == "extra_forbidden" else str(error["msg"]).removeprefix("Value error, ")
-    given = error["input"]
-    shown = f" (got {given!r})" if isinstance(given, str | int | float) and "got" not in text else ""
-    return f"{path}:{_where(document, error['loc'])}: {text}{shown}"
+    """One problem that pydantic found, as `file:line: key: what to write instead (got what)`."""
+    keys, given, text = error["loc"], error["input"], str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        text = "unknown key"
+    elif error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        # The key that chooses among variants, such as a line's kind or a device's model.
+        chooser = error["ctx"]["discriminator"].strip("'")
+        keys, given = (*keys, chooser), given.get(chooser)
+        variants = error["ctx"].get("expected_tags", "").replace("'", "").replace(", ", "|")
+        text = f"must be {variants}" if variants else "is missing"
+    shown = f" (got {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{path}:{_where(document, keys)}: {text}{shown}"
 
 
 def _contradictions(scenario: Scenario) -> Iterator[tuple[tuple[int | str, ...], str]]:

@@ -24,7 +24,7 @@ class RoadDetectorSettings(DeviceSettings):
 
     model: Literal["road_detector"]
     start: datetime = datetime(2015, 9, 1, 11, 30)
-    row_s: Annotated[float, Field(ge=0.05, le=3600)] = 0.5
+    row_s: Annotated[float, Field(ge=0.01, le=3600)] = 0.5
 
 
 class RoadDetector:

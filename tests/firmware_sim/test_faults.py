@@ -1,0 +1,107 @@
+"""Faults by schedule, and the truth about them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_sim.clock import SimClock
+from firmware_sim.errors import ScenarioError
+from firmware_sim.faults import FaultPlan, FaultSettings
+from firmware_sim.truth import Truth
+from tests.firmware_sim.running import running, truth
+
+
+def fault(**keys: object) -> FaultSettings:
+    return FaultSettings.model_validate({"device": "d", "kind": "silent", "at_s": 2, "for_s": 1, **keys})
+
+
+@given(st.integers(0, 400), st.sampled_from([None, 1.5, 4.0]))
+def test_a_fault_holds_exactly_within_its_windows(quarter: int, every_s: float | None) -> None:
+    t_s, planned = quarter / 4, fault(every_s=every_s)
+    within = any(begin <= t_s < end for _, begin, end in islice(planned.windows(), 80))
+    assert planned.active(t_s) == within
+
+
+def test_the_first_fault_of_the_scenario_wins() -> None:
+    plan = FaultPlan([fault(kind="late"), fault(at_s=0, for_s=9)])
+    found = [plan.now(t_s) for t_s in (1, 2.5, 3, 20)]
+    assert [each and each.kind for each in found] == ["silent", "late", "silent", None]
+
+
+def test_repeats_need_a_pause() -> None:
+    with pytest.raises(ValueError, match=r"every_s \(1\) must be longer than for_s \(1\)"):
+        fault(every_s=1)
+
+
+async def test_windows_are_written_when_they_begin_and_when_they_end(tmp_path: Path) -> None:
+    faults = (
+        "  - {device: meter, kind: silent, at_s: 0.1, for_s: 0.2, every_s: 0.4}\n"
+        "  - {device: road, kind: late, at_s: 0.2, for_s: 50}\n"
+    )
+    async with running(tmp_path, faults):
+        await asyncio.sleep(0.25)
+        begun = truth(tmp_path, "fault")
+        await asyncio.sleep(0.35)
+    assert [(each["device"], each["name"], each["to_ms"]) for each in begun] == [
+        ("meter", "silent", None),
+        ("road", "late", None),
+    ]
+    ended = [each for each in truth(tmp_path, "fault") if each["to_ms"] is not None]
+    spans = {(each["device"], each["from_ms"]): each["to_ms"] - each["from_ms"] for each in ended}
+    first, again = sorted(start for device, start in spans if device == "meter")
+    assert again - first == 400
+    assert spans["meter", first] == 200  # its planned end
+    assert spans["meter", again] < 200  # cut by the end of the run
+    assert 200 <= next(span for (device, _), span in spans.items() if device == "road") < 2000
+
+
+async def test_the_recorded_failure_is_told_in_wall_time(tmp_path: Path) -> None:
+    # At 1 ms a row the labelled window lasts from 0.245 s to 0.812 s after start.
+    async with running(tmp_path, changes=("devices.machine.row_s=0.001",)):
+        await asyncio.sleep(1.0)
+    start_ms = truth(tmp_path, "run")[0]["t_ms"]
+    ended = [each for each in truth(tmp_path, "fault", "machine") if each["to_ms"] is not None]
+    assert ended[0]["name"] == "recorded failure"
+    assert ended[0]["from_ms"] - start_ms == pytest.approx(245, abs=10)
+    assert ended[0]["to_ms"] - ended[0]["from_ms"] == 567
+
+
+def test_every_line_is_in_the_file_before_the_next(tmp_path: Path) -> None:
+    book = Truth(tmp_path / "t.jsonl")
+    book.open()
+    for number in range(3):
+        book.served("d", number, {"x": number})
+        assert len((tmp_path / "t.jsonl").read_text().splitlines()) == number + 1
+    book.close()
+    assert json.loads((tmp_path / "t.jsonl").read_text().splitlines()[2]) == {
+        "kind": "served",
+        "t_ms": 2,
+        "device": "d",
+        "values": {"x": 2},
+    }
+
+
+def test_a_truth_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="--truth: cannot write"):
+        Truth(tmp_path / "none" / "t.jsonl").open()
+
+
+def test_without_a_file_the_truth_is_not_kept() -> None:
+    book = Truth(None)
+    book.open()
+    book.served("d", 1, {"x": 1})
+    book.close()
+
+
+def test_a_step_of_the_wall_clock_moves_no_simulated_second() -> None:
+    now = {"monotonic": 5.0, "wall": 1000.0}
+    clock = SimClock(lambda: now["monotonic"], lambda: now["wall"])
+    now.update(monotonic=7.5, wall=500.0)
+    assert (clock.t_s(), clock.now_ms(), clock.wall_ms(2.5)) == (2.5, 500_000, 1_002_500)
