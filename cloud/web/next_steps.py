@@ -14,7 +14,7 @@ from cloud.live import LiveAsset
 from cloud.web import words
 from cloud.web.texts import Texts
 from cloud.web.units import number
-from cloud.web.view import FULL_FROM, count, is_on, number_of, shares_of, spaces_of
+from cloud.web.view import count, is_on, number_of, shares_of, spaces_of
 from wire.block import Quality, Reason
 
 _NAMED_TOO = 0.15  # a second tag with less than this share is not worth a look
@@ -74,11 +74,19 @@ def _anomaly(asset: LiveAsset, seen: Situation, t: Texts) -> list[Step]:
     if len(shares) > 1 and shares[1][1] >= _NAMED_TOO:
         (tag, share), (second, second_share) = shares[:2]
         text += " " + t(
-            "next.blame_two", tag=tag, share=round(100 * share), second=second, second_share=round(100 * second_share)
+            "next.blame_two",
+            tag=_capital(tag),
+            share=round(100 * share),
+            second=second,
+            second_share=round(100 * second_share),
         )
     elif shares:
-        text += " " + t("next.blame", tag=shares[0][0], share=round(100 * shares[0][1]))
+        text += " " + t("next.blame", tag=_capital(shares[0][0]), share=round(100 * shares[0][1]))
     return [Step("alarm", text, _worth(asset, seen, t))]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def anomaly_since(asset: LiveAsset, anomalies: Sequence[Anomaly]) -> int | None:
@@ -123,7 +131,7 @@ def _car_park(asset: LiveAsset, t: Texts) -> list[Step]:
     if any(tag.name == "barrier_fault" and is_on(tag) for tag in asset.tags):
         steps.append(Step("alarm", t("next.barrier", asset=asset.name)))
     spaces = spaces_of(asset)
-    if spaces is not None and spaces.taken >= FULL_FROM * spaces.capacity:
+    if spaces is not None and spaces.nearly_full:
         free = count(max(0, spaces.free))
         steps.append(Step("warning", t("next.full", asset=asset.name, free=free, capacity=count(spaces.capacity))))
     return steps

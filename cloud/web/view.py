@@ -75,6 +75,10 @@ class Spaces:
     def percent(self) -> int:
         return round(100 * self.taken / self.capacity)
 
+    @property
+    def nearly_full(self) -> bool:
+        return self.taken >= FULL_FROM * self.capacity
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -100,9 +104,10 @@ def key_of(tag: LiveTag) -> str:
     return f"{tag.node}|{tag.device}|{tag.name}"
 
 
-def label_of(name: str) -> str:
-    """'motor_current' -> 'motor current'."""
-    return name.replace("_", " ").replace("/", " / ")
+def label_of(name: str, unit: str = "") -> str:
+    """'motor_current' -> 'motor current'; a last word that only repeats the unit as written goes."""
+    label = name.replace("_", " ").replace("/", " / ")
+    return label.removesuffix(f" {unit}") if unit else label
 
 
 def reading(tag: LiveTag, now_ms: int, t: Texts) -> Reading:
@@ -112,7 +117,7 @@ def reading(tag: LiveTag, now_ms: int, t: Texts) -> Reading:
     shown = tag.value if stale or quality != "bad" else None
     return Reading(
         key=key_of(tag),
-        label=label_of(tag.name),
+        label=label_of(tag.name, written(tag.unit)),
         text=value_text(shown, tag.unit, tag.datatype, t("js.yes"), t("js.no"), t("js.none")),
         unit=written(tag.unit) if shown is not None else "",
         decimals=decimals(tag.unit, tag.datatype),
@@ -157,7 +162,8 @@ def is_on(tag: LiveTag | None) -> bool:
 
 def shares_of(asset: LiveAsset) -> list[tuple[str, float]]:
     """(input's label, share 0 to 1), greatest first."""
-    found = [(label_of(name), number_of(tag)) for name, tag in asset.shares.items()]
+    units = {tag.name: written(tag.unit) for tag in asset.tags}
+    found = [(label_of(name, units.get(name, "")), number_of(tag)) for name, tag in asset.shares.items()]
     return sorted(((name, share) for name, share in found if share is not None), key=lambda pair: -pair[1])
 
 
@@ -175,6 +181,9 @@ def _state(asset: LiveAsset) -> str:
         return "bad"
     if any(tag.quality is Quality.UNCERTAIN and tag.measures not in _SCORES for tag in asset.tags):
         return "uncertain"
+    spaces = spaces_of(asset)
+    if spaces is not None and spaces.nearly_full:
+        return "full"
     if asset.score is not None and asset.score.reason is Reason.WARMING_UP:
         return "warming"
     return "ok"
@@ -192,7 +201,8 @@ def _charts(asset: LiveAsset, dom_id: str, chief: list[LiveTag], t: Texts) -> li
     for tag in chief:
         if not _numeric(tag):
             continue
-        label, unit = label_of(tag.name), written(tag.unit)
+        unit = written(tag.unit)
+        label = label_of(tag.name, unit)
         axis = f"{label} ({unit})" if unit else label
         lines = [Line(key_of(tag), label, "value")]
         name = re.sub(r"[^A-Za-z0-9]+", "-", f"{dom_id}-{tag.device}-{tag.name}")
@@ -204,20 +214,23 @@ def _charts(asset: LiveAsset, dom_id: str, chief: list[LiveTag], t: Texts) -> li
 def card(asset: LiveAsset, now_ms: int, t: Texts) -> Card:
     dom_id = "asset-" + re.sub(r"[^A-Za-z0-9]+", "-", f"{asset.node}-{asset.id}")
     chief = _chief(asset)
-    rest = [tag for tag in asset.tags if tag not in chief and tag.measures not in _SCORES]
+    spaces = spaces_of(asset)
+    # Free spaces stand above their bar already, and need no tile.
+    tiles = [tag for tag in chief if spaces is None or tag.measures != "free_spaces"]
+    rest = [tag for tag in asset.tags if tag not in tiles and tag.measures not in _SCORES]
     return Card(
         id=asset.id,
         dom_id=dom_id,
         name=asset.name,
         kind=asset.kind if f"kind.{asset.kind}" in _KINDS else "other",
         state=_state(asset),
-        tiles=tuple(reading(tag, now_ms, t) for tag in chief),
+        tiles=tuple(reading(tag, now_ms, t) for tag in tiles),
         rest=tuple(reading(tag, now_ms, t) for tag in rest),
         charts=tuple(_charts(asset, dom_id, chief, t)),
         score=None if asset.score is None else reading(asset.score, now_ms, t),
         threshold=None if asset.threshold is None else reading(asset.threshold, now_ms, t),
         shares=tuple(Share(name, round(100 * share)) for name, share in shares_of(asset)),
-        spaces=spaces_of(asset),
+        spaces=spaces,
         measures_energy=asset.measuring("energy") is not None,
     )
 

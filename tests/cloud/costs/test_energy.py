@@ -157,6 +157,8 @@ async def test_today_is_booked_from_the_sites_midnight_by_band(tmp_path: Path) -
     assert today.kwh == pytest.approx(40) and today.cost == pytest.approx(25 * 0.2 + 15 * 0.3)
     assert (today.band_now, today.price_now, today.currency, today.resets) == ("day", 0.3, "EUR", 0)
     assert today.since_ms == midnight == today.day_from_ms and today.until_ms == midnight + 4 * hour
+    assert (today.next_band, today.next_price) == ("night", 0.2) and today.next_from_ms == midnight + 22 * hour
+    assert today.time_zone == "Europe/Berlin"
     in_wh = await energy_today(store, Register(unit="W.h"), tariff, midnight + 5 * hour)
     assert in_wh.kwh == pytest.approx(0.04)
 

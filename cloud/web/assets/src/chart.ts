@@ -145,8 +145,8 @@ export class Chart {
     this.figure.classList.toggle("is-empty", text !== "");
   }
 
-  draw(minutes: number): void {
-    if (!this.visible || this.box.clientWidth === 0) return;
+  draw(minutes: number, evenUnseen = false): void {
+    if (!(this.visible || evenUnseen) || this.box.clientWidth === 0) return;
     const now = hostNow();
     const from = now - minutes * 60_000;
     for (const points of this.data) {
@@ -161,10 +161,11 @@ export class Chart {
     if (first === undefined) return;
     const inside = first.t.some((t, i) => t >= from && first.v[i] !== null);
     if (!inside) {
-      if (!this.loading) this.say(say("chart_empty", { window: windowText(minutes), why: this.why() }));
+      if (!this.loading) this.say(this.emptyText(windowText(minutes)));
       return;
     }
     this.say("");
+    this.legend(first, from);
     const oldest = Math.max(from, Math.min(first.t[0] ?? from, now - SHORTEST_MS));
     const rows = this.data.map((points): uPlot.AlignedData => [points.t.map((t) => t / 1000), points.v]);
     // Where one line has no point of its own, join leaves undefined, which is bridged; null stays a gap.
@@ -177,10 +178,21 @@ export class Chart {
     this.dirty = false;
   }
 
-  private why(): string {
+  private legend(points: Points, from: number): void {
+    const box = this.figure.querySelector(".legend");
+    const shown = points.q.filter((_, i) => (points.t[i] ?? 0) >= from);
+    const parts = [];
+    if (shown.includes(BAD)) parts.push(say("bad_part"));
+    if (shown.some((q) => q !== BAD && q !== GOOD)) parts.push(say("uncertain_part"));
+    const text = parts.join("  ");
+    if (box !== null && box.textContent !== text) box.textContent = text;
+  }
+
+  private emptyText(window: string): string {
     const [key = ""] = this.spec.lines.map((line) => line.key);
     const element = document.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`);
-    return say(element?.dataset["quality"] === "bad" ? "chart_empty_stale" : "chart_empty_quiet");
+    const why = element?.dataset["why"] ?? "";
+    return why === "" ? say("chart_empty", { window }) : say("chart_empty_why", { window, why });
   }
 
   summary(minutes: number): void {
@@ -218,8 +230,8 @@ export class Chart {
       legend: { show: false },
       scales: { x: { time: true }, y: { range: (_plot, low, high) => this.range(low, high) } },
       axes: [
-        { ...axis, font, space: 70, size: 28, values: (_plot, ticks) => ticks.map((s, i) => this.tick(s, ticks[i - 1])) },
-        { ...axis, font, labelFont: font, label: this.spec.axis, labelSize: 18, size: 52, space: 34 },
+        { ...axis, font, space: 70, size: 28, values: (_plot, ticks) => times(ticks) },
+        { ...axis, ...this.yAxis(), font, labelFont: font },
       ],
       series: [
         {},
@@ -251,9 +263,15 @@ export class Chart {
     return [bottom, top];
   }
 
-  private tick(seconds: number, before: number | undefined): string {
-    const text = clock(seconds * 1000);
-    return text.endsWith(":00") && before !== undefined ? text.slice(0, 5) : text;
+  private yAxis(): uPlot.Axis {
+    const values = (_plot: uPlot, ticks: number[]): string[] => {
+      const step = Math.abs((ticks[1] ?? 1) - (ticks[0] ?? 0)) || 1;
+      const places = Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9)));
+      return ticks.map((tick) => numberText(tick, places));
+    };
+    const size = (_plot: uPlot, texts: string[] | null): number =>
+      18 + 7 * Math.max(3, ...(texts ?? []).map((text) => text.length));
+    return { label: this.spec.axis, labelSize: 18, size, space: 34, values };
   }
 
   private shade(plot: uPlot): void {
@@ -272,6 +290,7 @@ export class Chart {
       ctx.fillRect(left, bbox.top, devicePixelRatio, bbox.height);
       ctx.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
       ctx.textBaseline = "top";
+      ctx.textAlign = "left";
       const word = say("anomaly_mark");
       if (right - left > ctx.measureText(word).width + 10 * devicePixelRatio) {
         ctx.fillText(word, Math.max(left, bbox.left) + 5 * devicePixelRatio, bbox.top + 6 * devicePixelRatio);
@@ -306,6 +325,12 @@ export class Chart {
     }
     ctx.restore();
   }
+}
+
+// Seconds only where some tick needs them.
+function times(ticks: number[]): string[] {
+  const texts = ticks.map((seconds) => clock(seconds * 1000));
+  return texts.every((text) => text.endsWith(":00")) ? texts.map((text) => text.slice(0, 5)) : texts;
 }
 
 // The value under the pointer, beside the title: no floating box that covers the line.

@@ -34,7 +34,7 @@ export async function loadAll(): Promise<void> {
   // One after the other: the host answers others in between, and the first chart shows first.
   for (const chart of [...charts]) {
     await chart.load(minutes);
-    chart.draw(minutes);
+    chart.draw(minutes, true);
     chart.summary(minutes);
   }
 }
