@@ -1,0 +1,182 @@
+"""The composition root: one process, one outbox, one uplink, a supervised task per line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from agent.pipeline import run_line
+from agent.score import Scorers
+from agent.status import LineStatus
+from gateway.births import BirthBook, Latest
+from gateway.clock import now_ms
+from gateway.config import Site
+from gateway.outbox.store import Outbox
+from gateway.readings import reading_json
+from gateway.sink import HighWater, OutboxSink
+from gateway.status import listening, sole_owner
+from gateway.supervise import supervised
+from gateway.uplink import Uplink
+from wire.errors import StoreFull
+from wire.tag import Tag
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 10.0
+
+
+async def run(site: Site, for_s: float | None = None) -> int:
+    """Runs until SIGTERM, SIGINT or for_s; then drains and leaves. Raises Busy, StoreFull, ConfigError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        with sole_owner(site.outbox.path):
+            gateway = Gateway(site)
+            await gateway.open()
+            async with listening(site.outbox.path, gateway.answer):
+                await gateway.run(stop, for_s)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    return 0
+
+
+class Gateway:
+    """Everything of one run. open, then run; answer serves the control socket meanwhile."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._scorers = Scorers(site.assets, site.lines)
+        self._latest = Latest()
+        self._outbox = Outbox(site.outbox, site.node, site.hosts, now_ms)
+        self._sink = OutboxSink(self._outbox, self._latest)
+        self._lines = {line.name: LineStatus(name=line.name) for line in site.lines}
+        self._restarts: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._uplink: Uplink | None = None
+
+    async def open(self) -> None:
+        """Raises StoreFull, ConfigError."""
+        for problem in self._scorers.problems():
+            log.warning("not scored", extra={"problem": problem})
+        tags = site_tags(self._site, self._scorers.tags())
+        await self._outbox.open(tags, [line.name for line in self._site.lines])
+        assets = {spec.id: spec.asset for spec in self._site.assets}
+        book = BirthBook(tags, assets, self._outbox.aliases, self._latest)
+        site = self._site
+        self._uplink = Uplink(site.broker, site.node, site.hosts, self._outbox, book, now_ms)
+
+    async def run(self, stop: asyncio.Event, for_s: float | None) -> None:
+        """Until stop or for_s. Sampling ends first, then what it gave is committed and drained."""
+        uplink = self._uplink
+        if uplink is None:
+            raise RuntimeError("open comes before run")
+        high_water = HighWater(await self._outbox.high_water(), self._latest)
+        clean = False
+        try:
+            async with asyncio.TaskGroup() as group:
+                commits = group.create_task(supervised("outbox", self._outbox.run, self._restarts), name="outbox")
+                up = group.create_task(supervised("uplink", uplink.run, self._restarts), name="uplink")
+                lines = [
+                    group.create_task(
+                        supervised(
+                            f"line {line.name}",
+                            partial(
+                                run_line, line, self._sink, now_ms, high_water, self._scorers, self._lines[line.name]
+                            ),
+                            self._restarts,
+                        ),
+                        name=f"line[{line.name}]",
+                    )
+                    for line in self._site.lines
+                ]
+                log.info("gateway runs", extra={"node": str(self._site.node), "epoch": self._outbox.epoch})
+                await _wait(stop, for_s)
+                log.info("gateway stops", extra={"drain_s": DRAIN_S})
+                await _end(lines)
+                await self._drain(uplink)
+                await _end([up])
+                self._outbox.stop()
+                await commits
+            clean = True
+        finally:
+            await self._outbox.close(clean)
+
+    async def _drain(self, uplink: Uplink) -> None:
+        try:
+            await self._outbox.flush()
+        except StoreFull as fault:
+            log.error("the last samples cannot be committed", extra={"error": str(fault)})
+        if not await uplink.drain(DRAIN_S):
+            batches, _ = await self._outbox.pending()
+            log.warning("not everything is confirmed, it is kept", extra={"pending_batches": batches})
+
+    async def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The control socket's commands: status, latest."""
+        if asked.get("cmd") == "status":
+            return await self.status()
+        if asked.get("cmd") == "latest":
+            return {"readings": [reading_json(tag, sample) for tag, sample in self._latest.samples()]}
+        return {"error": "commands are status, latest"}
+
+    async def status(self) -> dict[str, Any]:
+        problems = {spec.id: "" for spec in self._site.assets if spec.model is not None}
+        for problem in self._scorers.problems():
+            asset, _, why = problem.removeprefix("asset ").partition(": ")
+            problems[asset] = why
+        return {
+            "group": self._site.node.group,
+            "gateway": self._site.node.node,
+            "epoch": self._outbox.epoch,
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "versions": versions(),
+            "uplink": self._uplink.status() if self._uplink is not None else {},
+            **await self._outbox.status(),
+            "lines": {name: asdict(status) for name, status in self._lines.items()},
+            "scoring": {a: {"state": "off" if why else "on", "problem": why} for a, why in problems.items()},
+            "restarts": dict(self._restarts),
+        }
+
+
+def site_tags(site: Site, score_tags: Sequence[Tag]) -> dict[str, list[Tag]]:
+    """device -> its tags, score devices included: everything that can be appended."""
+    tags = {device.id: [point.tag for point in device.points] for device in site.devices}
+    for tag in score_tags:
+        tags.setdefault(tag.device, []).append(tag)
+    return tags
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("gaugeline", "aiomqtt", "paho-mqtt", "pymodbus", "numpy", "onnxruntime"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+async def _wait(stop: asyncio.Event, for_s: float | None) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), for_s)
+    except TimeoutError:
+        return
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

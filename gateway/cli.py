@@ -1,0 +1,195 @@
+"""`gaugeline gateway run|check|read|status`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from gateway.config import Site, load_site
+from gateway.logs import log_to_stderr
+from gateway.status import Busy, ask, sole_owner
+from wire.errors import ConfigError, GaugelineError
+
+_EXAMPLE = """\
+a first site.yaml:
+  group: plant-1
+  gateway: gw-1
+  broker: mqtt://192.168.1.10
+  lines:
+    - {name: plc, driver: modbus-tcp, host: 192.168.1.20}
+  devices:
+    - id: pump-1
+      line: plc
+      tags:
+        - {name: flow, table: holding, address: 0, type: float32, unit: m3/h}
+
+then: gaugeline gateway check site.yaml    what is wrong, all at once, with line numbers
+      gaugeline gateway read site.yaml     what the devices say now; nothing is stored or sent
+      gaugeline gateway run site.yaml      sample, keep, publish until it is stopped
+      gaugeline gateway status site.yaml   what the running gateway has done with every sample
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="gaugeline gateway",
+        description="Reads the devices of a site, judges, keeps every sample until the host has stored it, publishes.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, about: str, more: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=more)
+        made.add_argument("site", type=Path, metavar="SITE", help="path of site.yaml")
+        return made
+
+    run = add(
+        "run",
+        "sample, keep and publish until stopped",
+        "Samples until SIGTERM, SIGINT (Ctrl-C) or --for; then commits, waits at most 10 s until the host has "
+        "confirmed everything, says NDEATH and ends with 0. What is not confirmed is kept for the next run.",
+    )
+    run.add_argument("--for", dest="for_s", type=_seconds, metavar="SECONDS", help="stop sampling after so long")
+    run.add_argument("--verbose", action="store_true", help="log every retry, not only changes of state")
+    add("check", "judge site.yaml without touching a device", "Tells every problem with file, line and key.")
+    read = add(
+        "read",
+        "show what the devices say now",
+        "Polls every device and shows each value with unit and quality. Asks the running gateway when there is one.",
+    )
+    read.add_argument("--json", action="store_true", help="one JSON object a tag and cycle")
+    read.add_argument("--cycles", type=_count, default=1, metavar="N", help="polls of every device (default 1)")
+    status = add(
+        "status",
+        "what became of every sample",
+        "Asks the running gateway; when none runs, reads the counters from the outbox itself.",
+    )
+    status.add_argument("--json", action="store_true", help="everything, as one JSON object")
+    return top
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be a whole number from 1")
+    return value
+
+
+def main(argv: list[str]) -> int:
+    """0: done. 1: a problem, told as `error: ...`. 2: a wrong call."""
+    arguments = parser().parse_args(argv)
+    log_to_stderr(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
+    try:
+        site = load_site(arguments.site)
+        _plan(site)
+        if arguments.command == "run":
+            from gateway.app import run  # the other commands start faster without onnxruntime
+
+            return asyncio.run(run(site, arguments.for_s))
+        if arguments.command == "check":
+            return _check(site)
+        if arguments.command == "read":
+            return asyncio.run(_read(site, arguments.cycles, arguments.json))
+        return asyncio.run(_status(site, arguments.json))
+    except ConfigError as fault:
+        for problem in fault.problems:
+            print(f"error: {problem}", file=sys.stderr)
+    except GaugelineError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 1
+
+
+def _plan(site: Site) -> None:
+    """Raises ConfigError with every line that cannot be planned."""
+    from agent.plan import check_line
+
+    problems: list[str] = []
+    for line in site.lines:
+        try:
+            check_line(line)
+        except ConfigError as fault:
+            problems += [f"{site.path}: {problem}" for problem in fault.problems]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _check(site: Site) -> int:
+    from agent.score import Scorers
+
+    tags = sum(len(device.points) for device in site.devices)
+    for problem in Scorers(site.assets, site.lines).problems():
+        print(f"warning: not scored: {problem}", file=sys.stderr)
+    for line in site.lines:
+        if line.driver != "modbus-tcp" and not Path(str(line.port)).exists():
+            print(
+                f"warning: line {line.name}: {line.port} does not exist now; it is tried until it does", file=sys.stderr
+            )
+    print(
+        f"{site.path}: good. {site.node}: {len(site.lines)} lines, {len(site.devices)} devices, {tags} tags, "
+        f"{len(site.assets)} assets; publishes to {site.broker} for {', '.join(site.hosts)}; "
+        f"keeps in {site.outbox.path}"
+    )
+    return 0
+
+
+async def _read(site: Site, cycles: int, as_json: bool) -> int:
+    from gateway.readings import Reading, dead_lines, read_site, table_line
+
+    found: list[Reading] = []
+    async for reading in read_site(site, cycles):
+        found.append(reading)
+        print(json.dumps(reading) if as_json else table_line(reading), flush=True)
+    problems = dead_lines(site, found)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+async def _status(site: Site, as_json: bool) -> int:
+    try:
+        with sole_owner(site.outbox.path):
+            from gateway.outbox.inspect import stored_status
+
+            status = stored_status(site)
+    except Busy:
+        status = await ask(site.outbox.path, {"cmd": "status"})
+    print(json.dumps(status) if as_json else _status_text(status))
+    return 0
+
+
+def _status_text(status: dict[str, Any]) -> str:
+    uplink, outbox = status["uplink"], status["outbox"]
+    lines = [
+        f"{status['group']}/{status['gateway']}: {uplink['state']}"
+        + (f", pid {status['pid']}" if status["pid"] else ""),
+        f"outbox: {outbox['pending_batches']} batches wait, {outbox['bytes'] / 1e6:.1f} MB kept"
+        + (f"; {outbox['trouble']}" if outbox.get("trouble") else ""),
+        f"{'device':<24}" + "".join(f"{name:>12}" for name in _SHOWN),
+    ]
+    for device, counters in status["devices"].items():
+        lines.append(f"{device:<24}" + "".join(f"{counters[name]:>12}" for name in _SHOWN))
+    for name, line in status["lines"].items():
+        lines.append(f"line {name}: {line['state']}" + (f"; {line['last_error']}" if line.get("last_error") else ""))
+    for asset, scoring in status["scoring"].items():
+        lines.append(f"scoring {asset}: {scoring['state']}" + (f"; {scoring['problem']}" if scoring["problem"] else ""))
+    if status["gaps"]:
+        lines.append(f"gaps on record: {len(status['gaps'])} (see --json)")
+    return "\n".join(lines)
+
+
+_SHOWN = ("produced", "confirmed", "in_flight", "suppressed", "refused", "dropped", "parked")

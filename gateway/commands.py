@@ -1,0 +1,110 @@
+"""What the host commands: confirm, conflict, refill, rebirth. Each is judged before it touches the outbox."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from gateway.lanes import Lanes
+from gateway.outbox.store import Outbox
+from wire.delivery import CONFIRMED, CONFLICT, REBIRTH, REFILL, Confirmation, parse_confirmation
+from wire.errors import PayloadError, StoreFull
+from wire.payload import decode
+
+log = logging.getLogger(__name__)
+
+
+class Commands:
+    """Judges NCMD messages. counters: shared with the uplink's status; wake: something may be sent now."""
+
+    def __init__(
+        self, outbox: Outbox, lanes: Lanes, hosts: tuple[str, ...], counters: Counter[str], wake: Callable[[], None]
+    ) -> None:
+        self._outbox, self._lanes, self._hosts, self._counters, self._wake = outbox, lanes, hosts, counters, wake
+        self.rebirth_wanted = False
+
+    async def handle(self, payload: bytes) -> None:
+        """One NCMD. A command that cannot be read or believed is counted and told once per kind."""
+        try:
+            for metric in decode(payload).metrics:
+                await self._one(metric.name, metric.value)
+        except PayloadError as fault:
+            self._refused("commands_unreadable", str(fault))
+        except StoreFull as fault:
+            # Nothing is lost: the batch stays unconfirmed, is sent again, and the host confirms it again.
+            self._refused("commands_not_kept", str(fault))
+        self._wake()
+
+    async def _one(self, name: str | None, value: object) -> None:
+        if name == REBIRTH:
+            self.rebirth_wanted = self.rebirth_wanted or value is True
+        elif name == CONFIRMED and isinstance(value, str):
+            await self._confirmed(parse_confirmation(value))
+        elif name == CONFLICT and isinstance(value, str):
+            await self._conflict(value)
+        elif name == REFILL and isinstance(value, str):
+            await self._refill(value)
+        else:
+            self._refused("commands_unknown", f"no such command: {str(name)[:100]}")
+
+    async def _confirmed(self, said: Confirmation) -> None:
+        if said.host not in self._hosts:
+            self._refused("confirmations_refused", f"host {said.host[:64]!r} is not one of {', '.join(self._hosts)}")
+            return
+        ours = tuple(r for r in said.ranges if self._lanes.was_published(said.epoch, r.first, r.last))
+        strange = len(said.ranges) - len(ours)
+        if ours:
+            done = await self._outbox.confirm(said._replace(ranges=ours))
+            now_s = time.monotonic()
+            for i in done.ids:
+                self._lanes.window.confirmed(i, now_s)
+            self._counters["confirmed"] += len(done.ids)
+            self._counters["confirmed_again"] += done.known
+            strange += done.refused
+        if strange:
+            self._refused("confirmations_refused", "a confirmed range that does not fit what was published", strange)
+
+    async def _conflict(self, text: str) -> None:
+        host, epoch, number, digest = _fields(text, ("host", str), ("epoch", str), ("number", int), ("digest", str))
+        if host not in self._hosts or not self._lanes.was_published(epoch, number, number):
+            self._refused("conflicts_refused", "a conflict about a batch that was not published")
+            return
+        parked = await self._outbox.park(epoch, number, digest)
+        if parked is None:
+            self._refused("conflicts_refused", "a conflict about a batch that does not wait")
+            return
+        self._lanes.window.forget(parked)
+        self._counters["conflicts"] += 1
+        log.error("host holds another batch under this key, parked", extra={"epoch": epoch, "number": number})
+
+    async def _refill(self, text: str) -> None:
+        host, from_ms, to_ms = _fields(text, ("host", str), ("from_ms", int), ("to_ms", int))
+        if host not in self._hosts:
+            self._refused("refills_refused", f"host {host[:64]!r} is not one of {', '.join(self._hosts)}")
+            return
+        ids = await self._outbox.refill(from_ms, to_ms)
+        self._lanes.again(ids)
+        self._counters["refilled"] += len(ids)
+        # The births must cover what was retired since: its batches wait again.
+        self.rebirth_wanted = self.rebirth_wanted or bool(ids)
+        log.info("host asks again", extra={"host": host, "from_ms": from_ms, "to_ms": to_ms, "batches": len(ids)})
+
+    def _refused(self, kind: str, why: str, count: int = 1) -> None:
+        level = logging.DEBUG if self._counters[kind] else logging.WARNING
+        self._counters[kind] += count
+        log.log(level, "command refused", extra={"kind": kind, "why": why[:200]})
+
+
+def _fields(text: str, *wanted: tuple[str, type]) -> list:  # type: ignore[type-arg]
+    """The named fields of a JSON object. Raises PayloadError when one is missing or of another type."""
+    try:
+        raw = json.loads(text)
+        found = [raw[name] for name, _ in wanted]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise PayloadError(f"not a command: {text[:200]!r}") from fault
+    if any(type(value) is not kind for value, (_, kind) in zip(found, wanted, strict=True)):
+        raise PayloadError(f"not a command: {text[:200]!r}")
+    return found

@@ -1,0 +1,38 @@
+"""Keeps a task running: a bug in one line stops that line for a moment, never the plant."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from gateway.resend import delay_s
+from wire.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_SOUND_S = 60.0  # a task that ran this long starts its back-off anew
+
+
+async def supervised(name: str, work: Callable[[], Awaitable[None]], restarts: Counter[str]) -> None:
+    """Runs work until it returns or is cancelled; logs, counts and restarts it with back-off whatever it raises.
+
+    A ConfigError passes: what cannot be planned today cannot be planned in a minute either.
+    """
+    attempt = 0
+    while True:
+        began = time.monotonic()
+        try:
+            await work()
+            return
+        except ConfigError:
+            raise
+        except Exception as fault:
+            # Told with its traceback and counted: a fault of ours must not stop the other lines.
+            log.exception("task failed and is started again", extra={"task": name, "error": type(fault).__name__})
+        restarts[name] += 1
+        attempt = 0 if time.monotonic() - began > _SOUND_S else attempt + 1
+        await asyncio.sleep(delay_s(attempt, random.uniform(0.5, 1.0), 30.0))  # noqa: S311  # jitter
