@@ -26,11 +26,16 @@ One JSON line goes to stdout once all listen:
   {"event":"ready","devices":[{"id":"machine-plc","kind":"modbus-tcp","host":"127.0.0.1","port":40123},...]}
 Serial lines are pseudo-terminals; their "port" is a path that any serial program can open.
 """
-_RUN_EXAMPLES = """\
+_RUN_EPILOG = """\
 examples:
   gaugeline sim run demo --truth truth.jsonl
   gaugeline sim run demo --set lines.plc-tcp.port=5020 --set lines.meter-rtu.port=/tmp/meter
   gaugeline sim run demo --seed 7 --set devices.machine-plc.row_s=1
+
+faults stand in the scenario; kinds are silent, late (delay_s), refused (exception) and garbled:
+  faults:
+    - {device: meter-rtu-7, kind: silent, at_s: 20, for_s: 5}
+    - {device: machine-plc, kind: late, at_s: 30, for_s: 2, every_s: 60, delay_s: 1.5}
 """
 _EXPORT_EXAMPLES = """\
 examples:
@@ -60,7 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
 
     run = commands.add_parser(
-        "run", help="run the devices of a scenario", description=_RUN, epilog=_RUN_EXAMPLES, formatter_class=raw
+        "run",
+        help="run the devices of a scenario",
+        description=_RUN,
+        epilog=_RUN_EPILOG,
+        formatter_class=raw,
     )
     _add_scenario(run)
     run.add_argument(

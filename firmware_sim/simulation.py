@@ -9,9 +9,8 @@ from itertools import chain
 from typing import Protocol
 
 from firmware_sim.clock import SimClock
-from firmware_sim.devices import AnySettings, build, build_text
-from firmware_sim.devices.device import Device, Window
-from firmware_sim.devices.road_detector import RoadDetectorSettings
+from firmware_sim.devices import AnySettings, build
+from firmware_sim.devices.device import Device, TextDevice, Window
 from firmware_sim.faults import FaultPlan, keep_diary
 from firmware_sim.modbus_slave import ModbusTcpServer
 from firmware_sim.pty_port import PtyPort
@@ -95,8 +94,8 @@ class Simulation:
             return None
         if isinstance(spec, TextLine):
             [settings] = present
-            assert isinstance(settings, RoadDetectorSettings)
-            device = build_text(settings, self._scenario.seed)
+            device = devices[settings.id]
+            assert isinstance(device, TextDevice)  # the scenario was checked for it
             port = PtyPort(spec.name, spec.port, spec.baud, spec.bits_per_char)
             return SerialDevice(settings.id, port, device, self._plan(settings.id), clock, self._truth)
         units = {

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from firmware_sim.devices.car_park import CarPark, CarParkSettings
-from firmware_sim.devices.device import Device, TextDevice
+from firmware_sim.devices.device import Device
 from firmware_sim.devices.energy_meter import EnergyMeter, EnergyMeterSettings
 from firmware_sim.devices.machine import Machine, MachineSettings
 from firmware_sim.devices.road_detector import RoadDetector, RoadDetectorSettings
@@ -28,9 +28,4 @@ def build(settings: AnySettings, seed: int) -> Device:
         case CarParkSettings():
             return CarPark(settings, seed)
         case RoadDetectorSettings():
-            return build_text(settings, seed)
-
-
-def build_text(settings: RoadDetectorSettings, seed: int) -> TextDevice:
-    """A device for a serial-text line."""
-    return RoadDetector(settings, seed)
+            return RoadDetector(settings, seed)

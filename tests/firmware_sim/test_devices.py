@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_sim import recording
-from firmware_sim.devices import build, build_text
+from firmware_sim.devices import build
 from firmware_sim.devices.car_park import CAPACITY, CarPark, CarParkSettings
 from firmware_sim.devices.device import Window, looped
 from firmware_sim.devices.energy_meter import EnergyMeter, EnergyMeterSettings
 from firmware_sim.devices.machine import Machine, MachineSettings
-from firmware_sim.devices.road_detector import RoadDetectorSettings
+from firmware_sim.devices.road_detector import RoadDetector, RoadDetectorSettings
 from firmware_sim.devices.walk import Walk
 from firmware_sim.errors import ScenarioError
 from firmware_sim.noise import Noise, Wander
@@ -136,11 +136,11 @@ def test_the_car_parks_counters_balance_over_two_days() -> None:
 
 
 def test_the_road_detector_says_what_it_means() -> None:
-    device = build_text(ROAD, 1)
+    device = RoadDetector(ROAD, 1)
     line, values = device.line(0)
     assert line == b"L1 OCC=013.56 SPD=063.0 VOL=02115\r\n"
     assert values == {"occupancy": 13.56, "speed": 63.0, "flow": 2115}
-    assert {len(device.line(step)[0]) for step in range(device.steps or 0)} == {len(line)}
+    assert {len(device.line(step)[0]) for step in range(device.steps)} == {len(line)}
     assert {window.name for window in islice(device.recorded(), 2)} == {"recorded anomaly"}
 
 
