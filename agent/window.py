@@ -24,7 +24,7 @@ class Window:
     """The newest value of every input of one asset's model.
 
     A row is complete when each input has a value newer than the last row, or when one has and the model's period
-    is over. Rows come no closer than half a period: a device polled faster than the model's period is thinned.
+    is over. Rows keep the model's pace, each at most half a period early: a device polled faster is thinned.
     """
 
     def __init__(self, inputs: Sequence[tuple[str, str]], period_ms: float) -> None:
@@ -38,6 +38,7 @@ class Window:
         self._seen = np.zeros(n, np.bool_)
         self._columns: dict[TagTable, list[tuple[int, int]]] = {}
         self._last_ms: int | None = None
+        self._due_ms = -np.inf  # when the model's pace wants the next row
 
     def row(self, block: Block) -> Row | None:
         """The row that this Block completes, if it does."""
@@ -53,15 +54,17 @@ class Window:
             self._quality[place] = block.quality[column]
             self._newer[place] = self._seen[place] = True
         gap_ms = None if self._last_ms is None else block.ts_ms - self._last_ms
-        if not self._complete(gap_ms):
+        if not self._complete(block.ts_ms, gap_ms):
             return None
+        on_pace = abs(block.ts_ms - self._due_ms) <= self._period_ms / 2
+        self._due_ms = (self._due_ms if on_pace else block.ts_ms) + self._period_ms
         self._newer[:] = False
         self._last_ms = block.ts_ms
         bad = bool((self._quality == Quality.BAD).any() or not np.isfinite(self._values).all())
         return Row(block.ts_ms, self._values.copy(), bad, gap_ms)
 
-    def _complete(self, gap_ms: int | None) -> bool:
-        if gap_ms is not None and gap_ms < self._period_ms / 2:
+    def _complete(self, ts_ms: int, gap_ms: int | None) -> bool:
+        if ts_ms < self._due_ms - self._period_ms / 2:
             return False
         if self._newer.all():
             return True

@@ -48,15 +48,14 @@ class RtuReplies:
         self.answered = self.heard_any = self.broken = False
         self.fault = ""
         self._fence = fence
-        self._unit_id = 0
+        self._foreign = False
         self._walked = 0
 
     def expect(self, unit_id: int, span: Span, now_s: float) -> None:
-        self._unit_id = unit_id
         self._fence.asked(unit_id, span, now_s)
 
     def sent(self, packet: bytes) -> None:
-        self.answered = self.heard_any = False
+        self.answered = self.heard_any = self._foreign = False
         self.fault = ""
         self._walked = 0
 
@@ -64,13 +63,13 @@ class RtuReplies:
         self._fence.gave_up()
 
     def heard(self, data: bytes) -> bytes:
-        self.heard_any = True
         if len(data) < self._walked:  # pymodbus threw an overlong buffer away
             self._walked = 0
         while not (self.fault or self.answered):
             rest = data[self._walked :]
             length = _rtu_length(rest)
             if length is None or 0 < len(rest) < length:
+                self.heard_any = self._foreign or bool(rest)
                 return b""
             frame = rest[:length]
             crc = int.from_bytes(frame[-2:], "big")
@@ -83,6 +82,7 @@ class RtuReplies:
                 self.answered = True
                 return frame
             self.late += verdict == "late"
+            self._foreign = self._foreign or verdict == "foreign"
         return b""
 
 
@@ -121,7 +121,6 @@ class TcpReplies:
         return
 
     def heard(self, data: bytes) -> bytes:
-        self.heard_any = True
         late = at = 0
         while len(data) - at >= 8:
             transaction = int.from_bytes(data[at : at + 2], "big")
@@ -142,7 +141,7 @@ class TcpReplies:
                     self.fault = "an answer without transaction id"
             at += 6 + length
         self.late += late
-        self._partial = at < len(data)
+        self._partial = self.heard_any = at < len(data)
         return b"" if self.fault else data
 
     def _fits(self, body: bytes) -> bool:
