@@ -79,6 +79,7 @@ async function markAll(): Promise<void> {
     if (!answer.ok) return;
     const found = (await answer.json()) as { detected: Interval[] };
     for (const chart of charts) chart.mark(found.detected);
+    drawAll();
   } catch {
     // The connection's own state says that the host is gone; the marks stay as they were.
   }
