@@ -23,6 +23,7 @@ LOOK_BACK_MS = 2 * 3600 * 1000
 """How far before midnight a reading may lie to say what the register showed at midnight."""
 
 
+NEXT_BAND_WITHIN_MS = 24 * 3600 * 1000
 EVERY_POINT = 1_000_000
 """More than a day holds at 10 readings a second: a bill is made of raw points, not of a chart's."""
 
@@ -72,6 +73,7 @@ class EnergyToday:
     cost is None when the tariff does not hold for all of it. since_ms: where the register's proof begins (midnight,
     or the first reading when there is none before); until_ms: the newest reading; both None without readings.
     resets: how often the register stepped back. time_zone: the site's, whose midnight day_from_ms is.
+    next_band: what follows within a day, from next_from_ms on; None when the price stays.
     """
 
     kwh: float
@@ -86,6 +88,9 @@ class EnergyToday:
     until_ms: int | None
     day_from_ms: int
     time_zone: str
+    next_band: str | None
+    next_price: float | None
+    next_from_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,7 @@ async def energy_today(store: SeriesStore, tag: MeterTag, tariff: Tariff, now_ms
         BandEnergy(name, sum(parts), prices[name], sum(parts) * prices[name]) for name, parts in order.items()
     )
     band = tariff.price_at(now_ms)
+    following = next((s for s in tariff.spans(now_ms, now_ms + NEXT_BAND_WITHIN_MS) if s.band != band), None)
     return EnergyToday(
         kwh=sum(b.kwh for b in by_band) + unpriced_kwh,
         cost=None if unpriced_kwh or band is None else sum(b.cost for b in by_band),
@@ -201,4 +207,7 @@ async def energy_today(store: SeriesStore, tag: MeterTag, tariff: Tariff, now_ms
         until_ms=booked.until_ms,
         day_from_ms=day_from_ms,
         time_zone=tariff.time_zone.key,
+        next_band=None if following is None or following.band is None else following.band.name,
+        next_price=None if following is None or following.band is None else following.band.price_per_kwh,
+        next_from_ms=None if following is None else following.from_ms,
     )
