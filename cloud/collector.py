@@ -37,7 +37,11 @@ FLUSH_S = 2.0
 
 
 class Collector:
-    """`run` until cancelled. writing: held while a round is written, so that an audit sees whole rounds."""
+    """`run` until cancelled.
+
+    opened: called whenever the store was opened. writing: held while a round is written, so that an audit sees
+    whole rounds.
+    """
 
     def __init__(
         self,
@@ -50,17 +54,24 @@ class Collector:
         hearing: Hearing,
         stats: Stats,
         now_ms: Callable[[], int],
+        opened: Callable[[], Awaitable[None]],
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._broker, self._host_id = broker, host_id
         self._store, self._ledger, self._state, self._dead_letters = store, ledger, state, dead_letters
         self._hearing, self._stats, self._now_ms, self._dice = hearing, stats, now_ms, dice
+        self._opened = opened
         self._sorter = Sorter(store, ledger, state, stats)
         self._rebirths = Rebirths(dice)
         self._pending = Pending()
         self._link: HostLink | None = None
         self._session = HostSession()
         self.writing = asyncio.Lock()
+
+    @property
+    def online(self) -> bool:
+        """True while there is an MQTT session."""
+        return self._link is not None
 
     async def run(self) -> None:
         try:
@@ -121,6 +132,7 @@ class Collector:
             # After a fault nobody knows what was committed: the ledger says it.
             await self._store.open()
             await self._ledger.open()
+        await self._opened()
         self._well("store", self._store.about)
         while True:
             await self._pending.filled.wait()

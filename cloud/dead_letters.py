@@ -38,6 +38,13 @@ class Letter(NamedTuple):
     digest: str = ""
 
 
+class Counted(NamedTuple):
+    key: BatchKey
+    device: str
+    kind: str
+    digest: str
+
+
 @dataclass(slots=True)
 class DeadLetters:
     """The table. A letter that comes again (a batch that was sent again) is kept once."""
@@ -80,13 +87,17 @@ class DeadLetters:
         letter = Letter("message", BatchKey(node, "", now_ms), device, self._messages, why, content, samples=0)
         await self.keep([letter], now_ms)
 
-    async def counts(self) -> dict[tuple[BatchKey, str, str], int]:
-        """(batch, device, kind) -> samples, for the letters that stand for samples of keyed batches."""
+    async def counts(self) -> dict[Counted, int]:
+        """Samples of keyed batches that stand in letters."""
         d = dead_letters.c
-        columns = (d.group, d.node, d.epoch, d.number, d.device, d.kind)
+        # A sample's letter bears no digest: its batch's is in the ledger.
+        columns = (d.group, d.node, d.epoch, d.number, d.device, d.kind, d.digest)
         query = select(*columns, func.sum(d.samples).label("n")).where(d.epoch != "", d.samples > 0).group_by(*columns)
         rows = await self._db.run(lambda con: con.execute(query).all())
-        return {(BatchKey(NodeId(r.group, r.node), r.epoch, r.number), r.device, r.kind): int(r.n) for r in rows}
+        return {
+            Counted(BatchKey(NodeId(r.group, r.node), r.epoch, r.number), r.device, r.kind, r.digest): int(r.n)
+            for r in rows
+        }
 
     async def newest(self, limit: int = 100) -> list[dict[str, object]]:
         """For people: newest first, with the beginning of what it held."""

@@ -47,24 +47,24 @@ class Hearing:
                 if born or device:
                     self.live.born(node, device, born)
                     self._births[node, device] = born
-                    self.live.update(node, device, _shown(tags))
+                    self.live.update(node, device, _shown(tags), now_ms)
             case Gone(node=node, device=gone):
                 self.live.stale(node, gone)
                 log.info("gateway or device is gone", extra={"node": str(node), "device": gone or ""})
             case Data():
-                self._data(event, keep)
+                self._data(event, keep, now_ms)
             case RebirthWanted(node=node, cause=cause):
                 self.stats.counters[f"rebirth_wanted: {cause}"] += 1
                 rebirths.want(node, now_ms)
             case Rejected(topic=topic):
                 self.reject(str(topic), event.payload, event.why, NodeId(topic.group, topic.node), topic.device)
 
-    def _data(self, data: Data, keep: Callable[[Data], bool]) -> None:
+    def _data(self, data: Data, keep: Callable[[Data], bool], now_ms: int) -> None:
         if data.confirming and data.batch is None and not data.device:
             self._count(data)
             return
         if not data.historical:
-            self.live.update(data.node, data.device, data.samples)
+            self.live.update(data.node, data.device, data.samples, now_ms)
         # A confirming gateway's unkeyed data change the screen, never the store.
         if (data.batch is not None or not data.confirming) and not keep(data):
             lost = not data.confirming

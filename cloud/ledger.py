@@ -66,8 +66,12 @@ class Ledger(Protocol):
         """Device -> sums over the entries with numbers in the ranges (both ends included)."""
         ...
 
-    def epochs(self) -> frozenset[tuple[NodeId, str]]:
-        """(edge node, epoch) of every entry."""
+    def epochs(self) -> dict[tuple[NodeId, str], int]:
+        """(edge node, epoch) of every entry -> the highest number of it."""
+        ...
+
+    async def collided(self) -> dict[tuple[NodeId, str], int]:
+        """(edge node, device) -> samples whose identity another batch had stored; those without any are left out."""
         ...
 
 
@@ -144,6 +148,9 @@ class Index:
         found = self.numbers.get((key.node, key.epoch))
         return found is not None and key.number in found
 
+    def highest(self) -> dict[tuple[NodeId, str], int]:
+        return {epoch_id: numbers.ranges()[-1][1] for epoch_id, numbers in self.numbers.items()}
+
     def overlaps(self, node: NodeId, device: str, epoch: str, first_ms: int, last_ms: int) -> bool:
         return any(
             other != epoch and first <= last_ms and last >= first_ms
@@ -160,3 +167,5 @@ RUNS_SQL = """
 REACH_SQL = """
     SELECT "group", node, device, epoch, min(first_ms), max(last_ms) FROM ledger
     GROUP BY "group", node, device, epoch"""
+COLLIDED_SQL = """
+    SELECT "group", node, device, sum(collided) FROM ledger WHERE collided > 0 GROUP BY "group", node, device"""

@@ -5,12 +5,15 @@ Used from the event loop alone; readers get the living objects and must not chan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from wire.block import Quality, Reason, Sample, Value
 from wire.ids import NodeId
 from wire.tag import ASSET, ASSET_KIND, ASSET_NAME, ENG_UNIT, MEASURES, Datatype
+
+FAR = 2**63  # ms; later than any stamp
 
 
 @dataclass(slots=True)
@@ -93,17 +96,22 @@ class LiveValues:
             now[name] = tag
         self._tags[node, device] = now
 
-    def update(self, node: NodeId, device: str, samples: Iterable[Sample]) -> None:
-        """Live samples in time order. Tags that were not born, and samples older than what is shown, are left out."""
+    def update(self, node: NodeId, device: str, samples: Iterable[Sample], now_ms: int = FAR) -> None:
+        """Live samples. Tags that were not born, and samples older than what is shown, are left out.
+
+        now_ms: a shown stamp that lies in the future (a wrong clock) does not keep a right one away.
+        """
         tags = self._tags.get((node, device))
         if tags is None:
             return
         for sample in samples:
             tag = tags.get(sample.name)
-            if tag is None or (tag.ts_ms is not None and sample.ts_ms < tag.ts_ms):
+            if tag is None or (tag.ts_ms is not None and sample.ts_ms < tag.ts_ms <= now_ms):
                 continue
             self.version += 1
             tag.value, tag.quality, tag.reason = sample.value, sample.quality, sample.reason
+            if isinstance(sample.value, float) and not math.isfinite(sample.value):
+                tag.value, tag.quality, tag.reason = None, Quality.BAD, Reason.NOT_A_NUMBER
             tag.ts_ms, tag.version = sample.ts_ms, self.version
 
     def stale(self, node: NodeId, device: str | None = None) -> None:
@@ -116,10 +124,12 @@ class LiveValues:
                     self.version += 1
                     tag.quality, tag.reason, tag.version = Quality.BAD, Reason.STALE, self.version
 
-    def restore(self, node: NodeId, device: str, samples: Iterable[Sample]) -> None:
-        """Last values from the database at start: shown, and stale until the gateway is heard again."""
-        self.update(node, device, samples)
-        self.stale(node, device)
+    def restore(self, node: NodeId, device: str, sample: Sample) -> None:
+        """A last value from the database at start: shown where nothing newer is, stale until the tag is heard."""
+        tag = self._tags.get((node, device), {}).get(sample.name)
+        if tag is not None and tag.ts_ms is None:
+            self.version += 1
+            tag.value, tag.ts_ms, tag.version = sample.value, sample.ts_ms, self.version
 
     def changed(self, since: int) -> list[LiveTag]:
         """Tags that changed after the version `since`."""

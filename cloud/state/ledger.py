@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, func, or_, select, text, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
-from cloud.ledger import REACH_SQL, RUNS_SQL, Index, LedgerEntry, Reach, Run, Sums
+from cloud.ledger import COLLIDED_SQL, REACH_SQL, RUNS_SQL, Index, LedgerEntry, Reach, Run, Sums
 from cloud.state.db import StateDb
 from cloud.state.schema import ledger
 from cloud.store.port import BatchKey
@@ -43,8 +43,12 @@ class SqlLedger:
     def overlaps(self, node: NodeId, device: str, epoch: str, first_ms: int, last_ms: int) -> bool:
         return self._index.overlaps(node, device, epoch, first_ms, last_ms)
 
-    def epochs(self) -> frozenset[tuple[NodeId, str]]:
-        return frozenset(self._index.numbers)
+    def epochs(self) -> dict[tuple[NodeId, str], int]:
+        return self._index.highest()
+
+    async def collided(self) -> dict[tuple[NodeId, str], int]:
+        rows = await self._db.run(lambda con: con.execute(text(COLLIDED_SQL)).all())
+        return {(NodeId(group, node), device): int(n) for group, node, device, n in rows}
 
     async def add(self, entries: Sequence[LedgerEntry]) -> None:
         rows = [

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from cloud.ledger import REACH_SQL, RUNS_SQL, Index, LedgerEntry, Reach, Run, Sums
+from cloud.ledger import COLLIDED_SQL, REACH_SQL, RUNS_SQL, Index, LedgerEntry, Reach, Run, Sums
 from cloud.store.columns import TEXTS, WIDE, sample_of, split
 from cloud.store.duck_file import DuckFile
 from cloud.store.port import Batch, BatchKey, DeviceId, LastValue, Refused, Series
@@ -178,8 +178,12 @@ class EmbeddedLedger:
     def overlaps(self, node: NodeId, device: str, epoch: str, first_ms: int, last_ms: int) -> bool:
         return self._index.overlaps(node, device, epoch, first_ms, last_ms)
 
-    def epochs(self) -> frozenset[tuple[NodeId, str]]:
-        return frozenset(self._index.numbers)
+    def epochs(self) -> dict[tuple[NodeId, str], int]:
+        return self._index.highest()
+
+    async def collided(self) -> dict[tuple[NodeId, str], int]:
+        rows = await self._file.read(COLLIDED_SQL)
+        return {(NodeId(group, node), device): int(n) for group, node, device, n in rows}
 
     async def add(self, entries: Sequence[LedgerEntry]) -> None:
         """Within the store's `transaction`."""

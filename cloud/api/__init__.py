@@ -1,0 +1,28 @@
+"""The HTTP API: one router a noun. OpenAPI at /docs is the contract."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import FastAPI
+
+from cloud.api import anomalies, assets, balance, dead_letters, energy, events, health, problems, series, stats
+from cloud.dead_letters import DeadLetters
+from cloud.host_view import HostView
+
+
+def add(app: FastAPI, host: HostView, letters: DeadLetters, closing: asyncio.Event) -> None:
+    """All routes below /api. closing: set when the host stops, so that open event streams end."""
+    problems.add(app)
+    for router in (
+        health.router(host),
+        assets.router(host),
+        series.router(host),
+        balance.router(host),
+        anomalies.router(host),
+        energy.router(host),
+        stats.router(host),
+        dead_letters.router(letters),
+        events.router(host, closing),
+    ):
+        app.include_router(router, prefix="/api")

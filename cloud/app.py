@@ -1,0 +1,161 @@
+"""The composition root: which store, the collector, the web, and how all of it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import uvicorn
+from fastapi import FastAPI
+
+from cloud import api, web
+from cloud.audit import Audit
+from cloud.collector import Collector
+from cloud.config import Config, DuckDbFile
+from cloud.costs.tariff_file import load_tariff
+from cloud.dead_letters import DeadLetters
+from cloud.hearing import Hearing
+from cloud.host import Host, wall_ms
+from cloud.ledger import Ledger
+from cloud.live import LiveValues
+from cloud.state.db import StateDb
+from cloud.state.host import HostState
+from cloud.state.ledger import SqlLedger
+from cloud.stats import Stats
+from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
+from cloud.store.influx import InfluxStore
+from cloud.store.influx_http import InfluxHttp
+from cloud.store.port import TelemetryStore
+from wire.errors import ConfigError, StoreDown
+
+log = logging.getLogger(__name__)
+
+TRY_AGAIN_S = 2.0
+WEB_GRACE_S = 2  # open event streams end by themselves; whoever else is served has so long
+
+
+class Kept(NamedTuple):
+    store: TelemetryStore
+    ledger: Ledger
+
+
+def stores(config: Config, state: StateDb) -> Kept:
+    """The store that the configuration chose, with the ledger that goes with it."""
+    choice = config.store
+    if isinstance(choice, DuckDbFile):
+        embedded = EmbeddedStore(choice.path)
+        return Kept(embedded, EmbeddedLedger(embedded.file))
+    http = InfluxHttp(choice.url, choice.database, choice.username, choice.password)
+    return Kept(InfluxStore(http), SqlLedger(state))
+
+
+def listening(address: tuple[str, int]) -> socket.socket:
+    """A bound socket. Raises ConfigError naming --http when that cannot be."""
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind(address)
+        found.listen(128)
+    except OSError as fault:
+        found.close()
+        if fault.errno == errno.EADDRINUSE:
+            why = "another program listens there; choose another port with --http 127.0.0.1:PORT"
+        else:
+            why = f"{fault.strerror or fault}; choose an address of this machine with --http ADDRESS:PORT"
+        raise ConfigError(f"http address {host}:{port}: {why}") from fault
+    return found
+
+
+class _Web(uvicorn.Server):
+    """uvicorn in our loop: signals are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run(config: Config) -> None:
+    """The whole host, until SIGTERM or SIGINT. Raises ConfigError before anything is opened."""
+    tariff = load_tariff(config.tariff)
+    sock = listening(config.http)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    db = StateDb(config.state)
+    kept = stores(config, db)
+    state, letters = HostState(db), DeadLetters(db)
+    live, stats = LiveValues(), Stats(started_s=wall_ms() / 1000)
+    hearing = Hearing(live, stats)
+    try:
+        if not await _opened(db, stop):
+            return
+        for (node, device), tags in (await state.births()).items():
+            live.born(node, device, tags)
+
+        async def restore() -> None:
+            await host.restore()
+
+        collector = Collector(
+            config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore
+        )
+        audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
+        host = Host(kept.store, live, state, hearing, audit, stats, tariff, str(config.broker), wall_ms)
+        await _serve(application(host, letters, stop), sock, collector, stop)
+    finally:
+        sock.close()
+        await kept.store.close()
+        await db.close()
+
+
+def application(host: Host, letters: DeadLetters, closing: asyncio.Event) -> FastAPI:
+    app = FastAPI(title="Gaugeline", description="What the gateways measured, and what became of every sample.")
+    api.add(app, host, letters, closing)
+    web.mount(app, host)
+    return app
+
+
+async def _opened(db: StateDb, stop: asyncio.Event) -> bool:
+    """Waits until the state can be opened; False when the host is told to stop before."""
+    told = False
+    while not stop.is_set():
+        try:
+            await db.open()
+            return True
+        except StoreDown as fault:
+            if not told:
+                log.warning("the state cannot be opened, trying again", extra={"error": str(fault)})
+            told = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), TRY_AGAIN_S)
+    return False
+
+
+async def _serve(app: FastAPI, sock: socket.socket, collector: Collector, stop: asyncio.Event) -> None:
+    settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=WEB_GRACE_S)
+    server = _Web(settings)
+    host, port = sock.getsockname()[:2]
+    log.info("page and API", extra={"url": f"http://{host}:{port}"})
+
+    async def until_stopped() -> None:
+        await stop.wait()
+        server.should_exit = True
+        collecting.cancel()
+
+    async with asyncio.TaskGroup() as tasks:
+        collecting = tasks.create_task(collector.run(), name="collector")
+        serving = tasks.create_task(server.serve(sockets=[sock]), name="web")
+        stopping = tasks.create_task(until_stopped(), name="stop")
+        await asyncio.wait([collecting, serving], return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():  # one of them ended by a fault of ours: the other one must not go on alone
+            stop.set()
+        await stopping

@@ -1,0 +1,81 @@
+"""What only the DuckDB adapter promises: samples and ledger in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloud.ledger import entry_of
+from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
+from cloud.store.port import BatchKey
+from tests.contract.test_stores import NODE, T0, batch, flow
+from tests.wire.strategies import samples
+from wire.block import Quality, Sample
+from wire.errors import StoreDown
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
+    found = EmbeddedStore(tmp_path / "samples.duckdb")
+    await found.open()
+    yield found
+    await found.close()
+
+
+async def test_nothing_remains_of_a_transaction_that_failed(store: EmbeddedStore) -> None:
+    ledger = EmbeddedLedger(store.file)
+    await ledger.open()
+    with pytest.raises(ZeroDivisionError):
+        async with store.transaction():
+            await store.write([batch(1, flow(T0, 1.0))])
+            await ledger.add([entry_of(batch(1, flow(T0, 1.0)))])
+            raise ZeroDivisionError
+    assert await store.count() == {}
+    assert await ledger.known([BatchKey(NODE, "e1", 1)]) == {}
+    async with store.transaction():
+        await store.write([batch(1, flow(T0, 2.0))])
+        await ledger.add([])
+    await store.close()
+    await store.open()
+    assert (await store.series(NODE, "pump-1", "flow", T0, T0 + 1)).v == [2.0]
+
+
+async def test_a_file_that_is_no_database_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "samples.duckdb").write_bytes(b"not a database" * 1000)
+    store = EmbeddedStore(tmp_path / "samples.duckdb")
+    with pytest.raises(StoreDown, match=r"samples\.duckdb"):
+        await store.open()
+    with pytest.raises(StoreDown, match="not open"):
+        await store.count()
+
+
+async def test_it_opens_again_after_a_fault_in_the_middle(store: EmbeddedStore) -> None:
+    with pytest.raises(StoreDown):
+        async with store.transaction():
+            await store.write([batch(1, flow(T0, 1.0))])
+            await store.file.execute("INSERT INTO no_such_table VALUES (1)")
+    async with store.transaction():
+        await store.write([batch(1, flow(T0, 1.0))])
+    assert sum((await store.count()).values()) == 1
+
+
+async def test_it_says_which_version_it_is(store: EmbeddedStore) -> None:
+    assert duckdb.__version__ in store.about
+
+
+@settings(max_examples=30)
+@given(found=st.lists(samples(), min_size=1, max_size=30, unique_by=lambda s: s.name))
+async def test_random_samples_come_back(tmp_path_factory: pytest.TempPathFactory, found: list[Sample]) -> None:
+    store = EmbeddedStore(tmp_path_factory.mktemp("duck") / "x.duckdb")
+    await store.open()
+    async with store.transaction():
+        assert await store.write([batch(1, *found)]) == []
+    back = {v.sample.name: v.sample for v in await store.last_values()}
+    await store.close()
+    # A value that its sender calls BAD is not kept: a BAD row has none.
+    assert back == {s.name: s._replace(value=None) if s.quality is Quality.BAD else s for s in found}
