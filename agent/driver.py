@@ -57,6 +57,11 @@ class Driver(Protocol):
     """
 
     @property
+    def is_open(self) -> bool:
+        """False when a request would meet a closed line."""
+        ...
+
+    @property
     def late(self) -> int:
         """Answers so far that came too late and were kept away from the values."""
         ...

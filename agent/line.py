@@ -7,6 +7,7 @@ import heapq
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from agent.decode_text import FrameDecoder
 from agent.driver import Clock, Driver, Frame
@@ -92,6 +93,14 @@ async def _asked(
         if (wait_s := due_s - loop.time()) > 0:
             await asyncio.sleep(wait_s)
         if unit.breaker.may_ask(loop.time()):
+            if not driver.is_open:
+                # Many devices close an idle connection: no fault, as long as they take the next one.
+                status.reconnects += 1
+                try:
+                    await driver.open()
+                except LineDown as fault:
+                    yield replace(unit.missed(clock, loop.time(), fault), fault=fault)
+                    return
             poll = await unit.ask(driver, clock, loop.time())
             yield poll
             if poll.fault is not None:

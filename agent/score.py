@@ -34,6 +34,7 @@ class Scorer:
         self._window = Window(inputs, manifest.period_s * 1000)
         # After so long a pause nothing that the model remembers belongs to now.
         self._forget_ms = max(1, manifest.warm_up_rows) * manifest.period_s * 1000
+        self._scored_ms: int | None = None
         self._threshold = float(np.float32(manifest.threshold))
 
     def score(self, block: Block) -> Block | None:
@@ -43,8 +44,9 @@ class Scorer:
             return None
         if row.bad:
             return self._without(row, Reason.INPUT_BAD)
-        if row.gap_ms is not None and row.gap_ms > self._forget_ms:
+        if self._scored_ms is not None and row.ts_ms - self._scored_ms > self._forget_ms:
             self._running.reset()
+        self._scored_ms = row.ts_ms
         result = self._running.score(row.values)
         if result.warming:
             return self._without(row, Reason.WARMING_UP)

@@ -12,19 +12,19 @@ from wire.tag import TagTable
 
 
 class Row(NamedTuple):
-    """One row. values: shape (n_inputs,), NaN where bad. ts_ms: of the newest input. gap_ms: since the row before."""
+    """One row. values: shape (n_inputs,), NaN where bad. ts_ms: of the newest input."""
 
     ts_ms: int
     values: FloatArray
     bad: bool
-    gap_ms: int | None
 
 
 class Window:
     """The newest value of every input of one asset's model.
 
     A row is complete when each input has a value newer than the last row, or when one has and the model's period
-    is over. Rows keep the model's pace, each at most half a period early: a device polled faster is thinned.
+    is over. Rows keep the model's pace, each at most half a period early: a device polled faster is thinned. An
+    input that turns bad makes a bad row at once: its device may have nothing more to say.
     """
 
     def __init__(self, inputs: Sequence[tuple[str, str]], period_ms: float) -> None:
@@ -39,6 +39,7 @@ class Window:
         self._columns: dict[TagTable, list[tuple[int, int]]] = {}
         self._last_ms: int | None = None
         self._due_ms = -np.inf  # when the model's pace wants the next row
+        self._was_bad = False
 
     def row(self, block: Block) -> Row | None:
         """The row that this Block completes, if it does."""
@@ -54,14 +55,16 @@ class Window:
             self._quality[place] = block.quality[column]
             self._newer[place] = self._seen[place] = True
         gap_ms = None if self._last_ms is None else block.ts_ms - self._last_ms
-        if not self._complete(block.ts_ms, gap_ms):
+        bad = bool(((self._quality == Quality.BAD) & self._seen).any() or np.isinf(self._values).any())
+        if self._complete(block.ts_ms, gap_ms):
+            on_pace = abs(block.ts_ms - self._due_ms) <= self._period_ms / 2
+            self._due_ms = (self._due_ms if on_pace else block.ts_ms) + self._period_ms
+            self._newer[:] = False
+        elif not bad or self._was_bad:
             return None
-        on_pace = abs(block.ts_ms - self._due_ms) <= self._period_ms / 2
-        self._due_ms = (self._due_ms if on_pace else block.ts_ms) + self._period_ms
-        self._newer[:] = False
+        self._was_bad = bad
         self._last_ms = block.ts_ms
-        bad = bool((self._quality == Quality.BAD).any() or not np.isfinite(self._values).all())
-        return Row(block.ts_ms, self._values.copy(), bad, gap_ms)
+        return Row(block.ts_ms, self._values.copy(), bad)
 
     def _complete(self, ts_ms: int, gap_ms: int | None) -> bool:
         if ts_ms < self._due_ms - self._period_ms / 2:

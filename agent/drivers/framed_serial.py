@@ -72,6 +72,10 @@ class FramedSerialDriver:
         self._news = asyncio.Event()
         self._down = ""
 
+    @property
+    def is_open(self) -> bool:
+        return self._port is not None and not self._down
+
     async def open(self) -> None:
         """Raises LineDown with what to look at."""
         await self.close()
@@ -108,7 +112,7 @@ class FramedSerialDriver:
 
     async def __anext__(self) -> Frame:
         while not self._frames:
-            if self._port is None or self._down:
+            if not self.is_open:
                 await self.close()
                 raise LineDown(f"{self._line.port}: {self._down or 'the port is not open'}")
             self._news.clear()

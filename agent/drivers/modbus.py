@@ -47,6 +47,10 @@ class ModbusDriver:
     def late(self) -> int:
         return self._replies.late
 
+    @property
+    def is_open(self) -> bool:
+        return self._client is not None and not self._down
+
     async def open(self) -> None:
         """Raises LineDown with what to look at."""
         await self.close()

@@ -129,9 +129,12 @@ class TcpSlave:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.shut()
+        await asyncio.sleep(0.01)
+
+    def shut(self) -> None:
         self._server.close()
         self.drop()
-        await asyncio.sleep(0.01)
 
     def drop(self) -> None:
         for writer in self._writers:

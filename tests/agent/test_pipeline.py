@@ -181,15 +181,38 @@ async def test_a_line_that_cannot_be_opened_is_told_tried_again_and_comes_back()
     assert status.reconnects >= 1
 
 
-async def test_a_connection_that_breaks_is_opened_again() -> None:
-    async with TcpSlave() as slave, running(tcp_line(slave, PUMP)) as (notes, status):
-        await notes.until(lambda: len(notes.taken) >= 2)
-        slave.drop()
+async def test_a_connection_that_breaks_during_a_request_is_told_and_opened_again() -> None:
+    asked = 0
+
+    async def breaks_once(request: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 4:
+            writer.close()
+        else:
+            writer.write(TcpSlave.frame(request))
+
+    async with TcpSlave(breaks_once) as slave, running(tcp_line(slave, PUMP)) as (notes, status):
         await notes.until(lambda: Reason.LINE_DOWN in notes.reasons("dev"))
         seen = len(notes.taken)
         await notes.until(lambda: any(b.quality.all() for t in notes.taken[seen:] for b in t.blocks))
         assert slave.connections == 2 and status.reconnects == 1
         assert ("dev", False) not in notes.order
+
+
+async def test_an_idle_connection_that_the_device_closes_costs_no_sample() -> None:
+    slow = device(point("a"), period_s=0.1)
+    async with TcpSlave() as slave:
+        async with running(tcp_line(slave, slow, timeout_s=0.5)) as (notes, status):
+            await notes.until(lambda: len(notes.taken) >= 2)
+            slave.drop()
+            await notes.until(lambda: len(notes.taken) >= 4)
+            assert slave.connections == 2 and status.reconnects == 1
+            assert set(notes.reasons("dev")) == {Reason.NONE}
+        async with running(tcp_line(slave, slow, timeout_s=0.5)) as (notes, _):
+            await notes.until(lambda: len(notes.taken) >= 2)
+            slave.shut()
+            await notes.until(lambda: Reason.LINE_DOWN in notes.reasons("dev"))
 
 
 async def test_a_poll_that_is_overtaken_is_skipped_and_counted() -> None:

@@ -111,6 +111,16 @@ def test_after_a_long_pause_the_model_warms_up_again() -> None:
     assert by_name(block)["score"] is Reason.WARMING_UP
 
 
+def test_a_long_row_of_bad_inputs_is_a_pause_too() -> None:
+    judge = scorers()
+    for i in range(WARM + 5):
+        judge.score(answer(100 * i))
+    for i in range(WARM + 5, 3 * WARM):
+        judge.score(answer(100 * i, bad=0))
+    (block,) = judge.score(answer(100 * 3 * WARM))
+    assert by_name(block)["score"] is Reason.WARMING_UP
+
+
 def test_blocks_of_other_devices_cost_nothing() -> None:
     other = TagTable([point("temperature", device="elsewhere").tag])
     assert scorers().score(Block.bad(0, other, Reason.TIMEOUT)) == []
@@ -162,10 +172,10 @@ def test_a_row_waits_for_every_input_then_for_the_period() -> None:
     assert window.row(a(0)) is None and window.row(a(500)) is None
     first = window.row(b(510))
     assert first is not None and first.values.tolist() == [1.0, 1.0]
-    assert (first.ts_ms, first.gap_ms, first.bad) == (510, None, False)
+    assert (first.ts_ms, first.bad) == (510, False)
     assert window.row(a(590)) is None
     second = window.row(b(595, False))
-    assert second is not None and (second.values.tolist(), second.gap_ms) == ([1.0, 0.0], 85)
+    assert second is not None and second.values.tolist() == [1.0, 0.0]
     # b is slower than the model: its last value serves.
     third = window.row(a(700, 7.0))
     assert third is not None and third.values.tolist() == [7.0, 0.0]
@@ -184,7 +194,13 @@ def test_jitter_and_a_slightly_wrong_pace_cost_no_rows() -> None:
     assert all(slow.row(a(t)) for t in range(0, 10_000, 103))
 
 
-def test_a_bad_or_infinite_input_makes_a_bad_row() -> None:
-    window = Window([("a", "x")], 100.0)
-    row = window.row(Block.bad(0, A, Reason.TIMEOUT))
-    assert row is not None and row.bad
+def test_an_input_that_turns_bad_makes_a_bad_row_at_once_and_only_once_before_its_time() -> None:
+    window = Window([("a", "x"), ("b", "y")], 100.0)
+    first = window.row(Block.bad(0, A, Reason.TIMEOUT))
+    assert first is not None and first.bad
+    assert window.row(Block.bad(10, A, Reason.DEVICE_DEAD)) is None
+    assert window.row(a(30)) is None
+    good = window.row(b(31))
+    assert good is not None and not good.bad
+    last = window.row(Block.bad(40, B, Reason.DEVICE_DEAD))
+    assert last is not None and last.bad and last.ts_ms == 40
