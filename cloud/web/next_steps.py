@@ -10,12 +10,13 @@ from datetime import tzinfo
 from cloud.balance import Balance
 from cloud.costs.energy import EnergyToday
 from cloud.host_view import Anomaly
-from cloud.live import LiveAsset
+from cloud.live import LiveAsset, LiveTag
 from cloud.web import words
 from cloud.web.texts import Texts
 from cloud.web.units import number
 from cloud.web.view import count, is_on, number_of, shares_of, spaces_of
 from wire.block import Quality, Reason
+from wire.ids import NodeId
 
 _NAMED_TOO = 0.15  # a second tag with less than this share is not worth a look
 _STILL_ON_MS = 60_000
@@ -51,14 +52,32 @@ def next_steps(seen: Situation, t: Texts) -> list[Step]:
     steps += [_problem(p, t) for p in seen.problems]
     if seen.balance is not None and seen.balance.total.lost > 0:
         steps.append(Step("alarm", t("next.lost", n=count(seen.balance.total.lost))))
+    gone = _gateways_gone(seen)
+    for node, last_ms in gone.items():
+        since = "–" if last_ms is None else words.clock(last_ms, seen.zone, seen.now_ms)
+        with_it = sum(asset.node == node for asset in seen.assets)
+        steps.append(Step("alarm", t("next.gateway", node=node.node, since=since, n=with_it)))
     for asset in seen.assets:
-        steps += _missing(asset, seen, t) + _car_park(asset, t)
+        # A gateway that is gone stands for all its assets.
+        steps += _car_park(asset, t) if asset.node in gone else _missing(asset, seen, t) + _car_park(asset, t)
     for asset in seen.assets:
         steps += _price(asset, seen, t)
     if all(step.level == "hint" for step in steps):
         steps.insert(0, Step("fine", t("next.nothing")))
     order = ("alarm", "warning", "fine", "hint")
     return sorted(steps, key=lambda step: order.index(step.level))
+
+
+def _gateways_gone(seen: Situation) -> dict[NodeId, int | None]:
+    """Edge nodes of which nothing is heard any more, with the last stamp of any of their tags."""
+    tags: dict[NodeId, list[LiveTag]] = {}
+    for asset in seen.assets:
+        tags.setdefault(asset.node, []).extend(asset.tags)
+    return {
+        node: max((tag.ts_ms for tag in found if tag.ts_ms is not None), default=None)
+        for node, found in tags.items()
+        if all(tag.reason is Reason.STALE for tag in found)
+    }
 
 
 def _problem(problem: str, t: Texts) -> Step:

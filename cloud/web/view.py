@@ -122,7 +122,7 @@ def reading(tag: LiveTag, now_ms: int, t: Texts) -> Reading:
         unit=written(tag.unit) if shown is not None else "",
         decimals=decimals(tag.unit, tag.datatype),
         quality=quality,
-        quality_text=t(quality),
+        quality_text=t("last_known" if stale and shown is not None else quality),
         why="" if quality == "good" else words.reason(tag.reason, t),
         ts_ms=tag.ts_ms,
         age=words.age(tag.ts_ms, now_ms, t),

@@ -31,7 +31,9 @@ SWITCHES = [
 SCREENSHOTS = Path(__file__).parents[2] / "var" / "screenshots"
 
 
-@pytest.fixture(scope="session")
+# Playwright's synchronous API keeps an event loop running in this thread as long as it lives: it must be over before
+# the asynchronous tests of other packages begin.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
         raise FileNotFoundError(f"{CHROMIUM} is not installed: run deploy/setup/servers.sh")
@@ -92,7 +94,7 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
     found.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page's address of a whole chain: simulator, gateway, broker, cloud."""
     given = os.environ.get("GAUGELINE_PAGE")

@@ -157,11 +157,13 @@ class Plant:
     """A host view and its server, in a thread of its own.
 
     off: the machine is unusual and the car park nearly full. silent: devices that do not answer.
+    gone: the gateway is not heard.
     """
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self._folder = folder
         self.silent: set[str] = set()
+        self.gone = False
         self._pending: list[tuple[str, list[Sample]]] = []
         self.live = LiveValues()
         self.store = EmbeddedStore(folder / "plant.duckdb")
@@ -226,8 +228,11 @@ class Plant:
 
     async def _feed(self) -> None:
         while True:
-            self._take(int(time.time() * 1000), self.off)
-            await self._flush()
+            if self.gone:
+                self.live.stale(NODE)
+            else:
+                self._take(int(time.time() * 1000), self.off)
+                await self._flush()
             await asyncio.sleep(STEP_MS / 1000)
 
     def _take(self, at_ms: int, off: bool) -> None:

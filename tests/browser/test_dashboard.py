@@ -103,6 +103,20 @@ def test_a_quality_that_changes_is_told_at_once(plant: Plant, look: Look) -> Non
     expect(legend).to_contain_text("no valid value", timeout=5_000)
 
 
+def test_a_gateway_that_is_gone_is_told_and_its_last_values_are_marked_as_old(plant: Plant, look: Look) -> None:
+    page = look(plant.url)
+    tile = page.locator("[data-key$='|motor_current']").first
+    expect(tile).to_have_attribute("data-quality", "good")
+    plant.gone = True
+    expect(tile).to_contain_text("last known value: not heard any more", timeout=5_000)
+    expect(tile.locator(".value")).to_have_text(re.compile(r"^1\d\.\d\d$"))
+    expect(page.locator(".card.machine .state")).to_have_text("not heard")
+    expect(page.locator("#site")).to_contain_text("0 of 1 gateways heard")
+    expect(page.locator("#next")).to_contain_text("Gateway demo-gateway: not heard since")
+    keep(page, "plant-gone")
+    assert layout_faults(page) == [] and contrast_faults(page) == []
+
+
 def test_energy_is_shown_with_cost_band_and_currency(plant: Plant, look: Look) -> None:
     page = look(plant.url)
     card = page.locator(".card.meter")
@@ -174,7 +188,16 @@ def test_a_screen_reader_finds_headings_regions_and_chart_summaries(plant: Plant
     assert page.locator("html").get_attribute("lang") == "en"
 
 
-def test_a_printed_balance_adds_up_on_the_page(plant: Plant, look: Look) -> None:
+def test_pointing_at_a_chart_tells_value_and_time(plant: Plant, look: Look) -> None:
+    page = look(plant.url)
+    drawn(page)
+    figure = page.locator("figure", has_text="Temperature")
+    figure.locator(".u-over").hover(position={"x": 200, "y": 60})
+    told = re.compile(r"^[\d.]+ °F · \d\d:\d\d:\d\d$")
+    expect(figure.locator(".chart-title")).to_have_attribute("data-readout", told)
+
+
+def test_the_balance_adds_up_on_the_page(plant: Plant, look: Look) -> None:
     page = look(plant.url)
 
     def shown(name: str) -> int:

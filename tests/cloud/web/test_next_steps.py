@@ -81,9 +81,19 @@ def test_samples_that_are_unaccounted_for_are_an_alarm() -> None:
 def test_a_device_that_is_gone_is_told_with_its_last_time() -> None:
     live = LiveValues()
     hear(live, "pump", None, said("t", 20.0))
-    live.stale(NODE)
+    hear(live, "fan", None, said("t", 20.0))
+    live.stale(NODE, "pump")
     (step,) = steps(live)
     assert step.level == "warning" and "pump: not heard since 08:00:00" in step.text
+
+
+def test_a_gateway_that_is_gone_stands_for_all_its_assets() -> None:
+    live = LiveValues()
+    hear(live, "pump", None, said("t", 20.0))
+    hear(live, "fan", None, said("t", 20.0))
+    live.stale(NODE)
+    (step,) = steps(live)
+    assert step.level == "alarm" and "Gateway gw: not heard since 08:00:00, and 2 assets with it" in step.text
 
 
 def test_missing_values_are_told_with_reason_and_advice() -> None:

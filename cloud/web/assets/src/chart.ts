@@ -1,6 +1,7 @@
 // One line chart: loads its series, follows live values, marks anomalies and the parts without valid values.
 
 import uPlot from "uplot";
+import { colour, type Interval, names, type Points, shade, strips, times, valueAxis } from "./chart_marks";
 import { BAD, type Change, GOOD } from "./live";
 import { clock, hostNow, numberText, say, windowText, zone } from "./words";
 
@@ -21,25 +22,10 @@ export interface Spec {
   from_zero: boolean;
 }
 
-export interface Interval {
-  asset: string;
-  from_ms: number;
-  to_ms: number;
-}
-
-interface Points {
-  t: number[];
-  v: (number | null)[];
-  q: number[];
-}
-
+const NOTHING: Points = { t: [], v: [], q: [] };
 const POINTS = 600;
 const SHORTEST_MS = 30_000;
 const HEIGHT = 170;
-
-function colour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
 
 function seriesUrl(key: string, fromMs: number, toMs: number): string {
   const [node = "", device = "", ...tag] = key.split("|");
@@ -107,23 +93,25 @@ export class Chart {
     }
   }
 
-  mark(intervals: Interval[]): void {
+  // True when the marks are others than before.
+  mark(intervals: Interval[]): boolean {
     const mine = intervals.filter((interval) => interval.asset === this.spec.asset);
     this.figure.dataset["anomalies"] = String(mine.length);
-    if (JSON.stringify(mine) === JSON.stringify(this.intervals)) return;
+    if (JSON.stringify(mine) === JSON.stringify(this.intervals)) return false;
     this.intervals = mine;
     this.dirty = true;
     const marks = this.figure.querySelector(".marks");
     const last = mine.at(-1);
-    if (marks === null) return;
+    if (marks === null) return true;
     if (last === undefined) {
       marks.textContent = "";
-      return;
+      return true;
     }
     let text = say("anomaly_span", { from: clock(last.from_ms), to: clock(last.to_ms) });
     if (hostNow() - last.to_ms < 3000) text = say("anomaly_since", { from: clock(last.from_ms) });
     if (mine.length > 1) text += ` ${say("anomaly_more", { n: mine.length - 1 })}`;
     marks.textContent = text;
+    return true;
   }
 
   add(change: Change, key: string): void {
@@ -181,11 +169,17 @@ export class Chart {
   private legend(points: Points, from: number): void {
     const box = this.figure.querySelector(".legend");
     const shown = points.q.filter((_, i) => (points.t[i] ?? 0) >= from);
-    const parts = [];
-    if (shown.includes(BAD)) parts.push(say("bad_part"));
-    if (shown.some((q) => q !== BAD && q !== GOOD)) parts.push(say("uncertain_part"));
-    const text = parts.join("  ");
-    if (box !== null && box.textContent !== text) box.textContent = text;
+    const bad = shown.includes(BAD);
+    const uncertain = shown.some((q) => q !== BAD && q !== GOOD);
+    if (box === null || box.getAttribute("data-shows") === `${bad} ${uncertain}`) return;
+    box.setAttribute("data-shows", `${bad} ${uncertain}`);
+    const part = (name: "bad" | "uncertain"): HTMLElement => {
+      const element = document.createElement("span");
+      element.className = name;
+      element.textContent = say(`${name}_part`);
+      return element;
+    };
+    box.replaceChildren(...(bad ? [part("bad")] : []), ...(uncertain ? [part("uncertain")] : []));
   }
 
   private emptyText(window: string): string {
@@ -231,7 +225,7 @@ export class Chart {
       scales: { x: { time: true }, y: { range: (_plot, low, high) => this.range(low, high) } },
       axes: [
         { ...axis, font, space: 70, size: 28, values: (_plot, ticks) => times(ticks) },
-        { ...axis, ...this.yAxis(), font, labelFont: font },
+        { ...axis, ...valueAxis(this.spec.axis), font, labelFont: font },
       ],
       series: [
         {},
@@ -247,7 +241,10 @@ export class Chart {
           };
         }),
       ],
-      hooks: { drawClear: [(plot) => this.shade(plot)], draw: [(plot) => this.strips(plot)] },
+      hooks: {
+        drawClear: [(plot) => shade(plot, this.intervals)],
+        draw: [(plot) => strips(plot, this.data[0] ?? NOTHING), (plot) => names(plot, this.intervals)],
+      },
       plugins: [readout(this.spec)],
     };
     return new uPlot(options, data, this.box);
@@ -262,75 +259,6 @@ export class Chart {
     if (!this.spec.from_zero) bottom = low !== null && low >= 0 ? Math.max(0, bottom - space) : bottom - space;
     return [bottom, top];
   }
-
-  private yAxis(): uPlot.Axis {
-    const values = (_plot: uPlot, ticks: number[]): string[] => {
-      const step = Math.abs((ticks[1] ?? 1) - (ticks[0] ?? 0)) || 1;
-      const places = Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9)));
-      return ticks.map((tick) => numberText(tick, places));
-    };
-    const size = (_plot: uPlot, texts: string[] | null): number =>
-      18 + 7 * Math.max(3, ...(texts ?? []).map((text) => text.length));
-    return { label: this.spec.axis, labelSize: 18, size, space: 34, values };
-  }
-
-  private shade(plot: uPlot): void {
-    const { ctx, bbox } = plot;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-    ctx.clip();
-    for (const interval of this.intervals) {
-      const left = plot.valToPos(interval.from_ms / 1000, "x", true);
-      const right = Math.max(left + 2 * devicePixelRatio, plot.valToPos(interval.to_ms / 1000, "x", true));
-      ctx.fillStyle = colour("--alarm-shade");
-      ctx.fillRect(left, bbox.top, right - left, bbox.height);
-      ctx.fillStyle = colour("--alarm");
-      ctx.fillRect(left, bbox.top, right - left, 3 * devicePixelRatio);
-      ctx.fillRect(left, bbox.top, devicePixelRatio, bbox.height);
-      ctx.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
-      ctx.textBaseline = "top";
-      ctx.textAlign = "left";
-      const word = say("anomaly_mark");
-      if (right - left > ctx.measureText(word).width + 10 * devicePixelRatio) {
-        ctx.fillText(word, Math.max(left, bbox.left) + 5 * devicePixelRatio, bbox.top + 6 * devicePixelRatio);
-      }
-    }
-    ctx.restore();
-  }
-
-  // Along the bottom: hatched where there was no valid value, dotted where it was uncertain.
-  private strips(plot: uPlot): void {
-    const points = this.data[0];
-    if (points === undefined) return;
-    const { ctx, bbox } = plot;
-    const high = 5 * devicePixelRatio;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-    ctx.clip();
-    for (let i = 0; i < points.q.length; i++) {
-      if (points.q[i] === GOOD) continue;
-      const bad = points.q[i] === BAD;
-      const start = points.t[i] ?? 0;
-      while (i + 1 < points.q.length && (points.q[i + 1] === BAD) === bad && points.q[i + 1] !== GOOD) i++;
-      const end = points.t[i + 1] ?? hostNow();
-      const left = plot.valToPos(start / 1000, "x", true);
-      const width = Math.max(2 * devicePixelRatio, plot.valToPos(end / 1000, "x", true) - left);
-      ctx.fillStyle = colour(bad ? "--bad" : "--uncertain");
-      const step = (bad ? 3 : 8) * devicePixelRatio;
-      for (let x = 0; x < width; x += step * 2) {
-        ctx.fillRect(left + x, bbox.top + bbox.height - high, Math.min(step, width - x), high);
-      }
-    }
-    ctx.restore();
-  }
-}
-
-// Seconds only where some tick needs them.
-function times(ticks: number[]): string[] {
-  const texts = ticks.map((seconds) => clock(seconds * 1000));
-  return texts.every((text) => text.endsWith(":00")) ? texts.map((text) => text.slice(0, 5)) : texts;
 }
 
 // The value under the pointer, beside the title: no floating box that covers the line.

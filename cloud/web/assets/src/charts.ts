@@ -1,6 +1,7 @@
 // All charts of the page: mounted when they come, loaded, redrawn, marked.
 
-import { Chart, type Interval } from "./chart";
+import { Chart } from "./chart";
+import type { Interval } from "./chart_marks";
 import type { Change } from "./live";
 import { keyOf } from "./readings";
 import { hostNow } from "./words";
@@ -26,8 +27,8 @@ const widths = new ResizeObserver((entries) => {
   for (const entry of entries) byFigure.get(entry.target)?.resize();
 });
 
-function drawAll(): void {
-  if (document.visibilityState === "visible") for (const chart of charts) chart.draw(minutes);
+function drawAll(evenUnseen = false): void {
+  if (document.visibilityState === "visible") for (const chart of charts) chart.draw(minutes, evenUnseen);
 }
 
 export async function loadAll(): Promise<void> {
@@ -78,8 +79,8 @@ async function markAll(): Promise<void> {
     });
     if (!answer.ok) return;
     const found = (await answer.json()) as { detected: Interval[] };
-    for (const chart of charts) chart.mark(found.detected);
-    drawAll();
+    const changed = charts.filter((chart) => chart.mark(found.detected));
+    for (const chart of changed) chart.draw(minutes, true);
   } catch {
     // The connection's own state says that the host is gone; the marks stay as they were.
   }
@@ -111,9 +112,9 @@ export function start(): void {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const chart of charts) chart.close();
-    drawAll();
+    drawAll(true);
   });
-  window.setInterval(drawAll, REDRAW_MS);
+  window.setInterval(() => drawAll(), REDRAW_MS);
   window.setInterval(() => void markAll(), MARK_MS);
   window.setInterval(() => document.visibilityState === "visible" && void loadAll(), RELOAD_MS);
   window.setInterval(() => charts.forEach((chart) => chart.summary(minutes)), SUMMARY_MS);
