@@ -91,8 +91,11 @@ class LiveValues:
             tag.measures = str(properties.get(MEASURES, ""))
             tag.asset = str(properties.get(ASSET, ""))
             if tag.asset:
-                kind = str(properties.get(ASSET_KIND, "other"))
-                self._assets[node, tag.asset] = (str(properties.get(ASSET_NAME, "")) or tag.asset, kind)
+                known = self._assets.get((node, tag.asset), (tag.asset, "other"))
+                self._assets[node, tag.asset] = (
+                    str(properties.get(ASSET_NAME, known[0])),
+                    str(properties.get(ASSET_KIND, known[1])),
+                )
             now[name] = tag
         self._tags[node, device] = now
 

@@ -1,0 +1,196 @@
+"""Configuration, command and API, as a person or a page meets them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cloud.app import application, listening, stores
+from cloud.broker import Broker
+from cloud.cli import main
+from cloud.config import Config, DuckDbFile, InfluxV1, load_config
+from cloud.state.db import StateDb
+from cloud.store.influx import InfluxStore
+from tests.cloud.hosts import HostProcess, running, until
+from tests.cloud.small_gateway import SmallGateway
+from tests.servers import Mosquitto, free_port
+from wire.block import Quality, Sample
+from wire.errors import ConfigError
+from wire.ids import NodeId
+from wire.tag import Datatype, Tag
+
+NODE = NodeId("plant", "gw-1")
+MACHINE = (
+    Tag("flow", "pump-1", Datatype.DOUBLE, "bar"),
+    Tag("energy", "meter", Datatype.DOUBLE, "kW.h", measures="energy"),
+    Tag("anomaly", "motor", Datatype.BOOLEAN, measures="anomaly"),
+)
+
+
+def test_defaults_need_no_file() -> None:
+    config = load_config(None, {})
+    assert (config.broker, config.store) == (Broker("127.0.0.1"), DuckDbFile(Path("gaugeline.duckdb")))
+    assert (config.http, config.host_id, config.tariff.name) == (("127.0.0.1", 8080), "gaugeline", "example.yaml")
+
+
+def test_a_file_with_everything_overruled_by_options(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("pass word\n")
+    (tmp_path / "cloud.yaml").write_text(
+        "broker: {url: mqtt://box:1884, username: host, password_file: secret}\n"
+        "store: {url: influxdb+v1://db/plant, username: me, password_file: secret}\n"
+        "state: s.db\nhttp: 0.0.0.0:80\nhost_id: main\ntariff: t.yaml\n"
+    )
+    config = load_config(tmp_path / "cloud.yaml", {"http": "[::1]:81", "state": "here.db"})
+    assert config.broker == Broker("box", 1884, "host", "pass word")
+    assert config.store == InfluxV1("http://db:8086", "plant", "me", "pass word")
+    assert (config.state, config.tariff) == (Path("here.db"), tmp_path / "t.yaml")
+    assert (config.http, config.host_id) == (("::1", 81), "main")
+
+
+def test_all_problems_at_once_with_file_line_and_key(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(
+        "broker: http://x\nstore: {url: 'duckdb:x', username: me}\n\nstate: 7\nhtpp: x\nhttp: 8080\nhost_id: a b\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, {"store": "sqlite:x", "broker": "mqtt://x:port"})
+    starts = ["1: broker", "2: store", "4: state", "5: htpp", "6: http", "7: host_id"]
+    assert [p.split(":", 1)[1].split(": ")[0:2] for p in caught.value.problems[:6]] == [s.split(": ") for s in starts]
+    assert caught.value.problems[6].startswith("--store: ")
+    assert caught.value.problems[7].startswith("--broker: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("- 1", "1: must be a mapping"),
+        ("a: [", "not YAML"),
+        ("broker: {host: x}", "give a URL"),
+        ("broker: {url: 'mqtt://x', port: 1}", "unknown key port"),
+        ("broker: {url: 'mqtt://x', password_file: nowhere}", "password_file"),
+        ("store: influxdb+v1://x:port/y", "1: store"),
+        ("store: influxdb+v1://x", "write duckdb:FILE"),
+        ("store: 'duckdb:'", "write duckdb:FILE"),
+    ],
+)
+def test_wrong_files(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "cloud.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        load_config(tmp_path / "cloud.yaml", {})
+
+
+def test_the_composition_root_picks_the_store(tmp_path: Path) -> None:
+    kept = stores(Config(store=InfluxV1("http://x:1", "db")), StateDb(tmp_path / "s.db"))
+    assert isinstance(kept.store, InfluxStore)
+
+
+def test_an_address_that_is_not_ours_is_told() -> None:
+    with pytest.raises(ConfigError, match="--http"):
+        listening(("203.0.113.7", 8080))
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["audit", "--help"]])
+def test_help_teaches(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 0
+    assert "usage: gaugeline cloud" in capsys.readouterr().out
+
+
+def test_wrong_calls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fly"])
+    assert ended.value.code == 2
+    capsys.readouterr()
+    assert main(["run", "--config", str(tmp_path / "no.yaml"), "--store", "x"]) == 1
+    assert main(["run", "--tariff", str(tmp_path / "no.yaml")]) == 1
+    assert main(["audit", "--url", f"http://127.0.0.1:{free_port()}"]) == 1
+    assert main(["audit", "--url", "nonsense"]) == 1
+    told = capsys.readouterr().err
+    assert [line for line in told.splitlines() if not line.startswith("error: ")] == []
+    assert "is `gaugeline cloud run` running?" in told
+
+
+def test_the_audit_command_asks_the_running_host(
+    tmp_path: Path, mosquitto: Mosquitto, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = HostProcess(tmp_path, ["--broker", mosquitto.url])
+    host.start()
+
+    async def produce(in_flight: int) -> None:
+        gateway = SmallGateway(NODE, MACHINE)
+        async with gateway.connected(mosquitto.port) as gw:
+            await gw.publish(gw.put("pump-1", [Sample("flow", Datatype.DOUBLE, 1_700_000_000_000, Quality.GOOD, 1.0)]))
+            await gw.drain()
+            said = {**gw.epoch_counters(), "devices": {"pump-1": {"produced": 1 + in_flight}}}
+            await gw.say_counters(json.dumps({"epochs": [said]}))
+            await asyncio.sleep(0.3)
+
+    asyncio.run(produce(0))
+    assert main(["audit", "--url", host.url]) == 0
+    assert "The balance holds" in capsys.readouterr().out
+    asyncio.run(produce(7))
+    assert main(["audit", "--url", host.url, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["lost"] == 7
+    assert main(["audit", "--url", host.url]) == 1
+    assert "DOES NOT HOLD" in capsys.readouterr().out
+    assert host.stop() == 0
+
+
+async def test_every_route_answers(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    async with running(tmp_path, mosquitto.port) as host, SmallGateway(NODE, MACHINE).connected(mosquitto.port) as gw:
+        now = host.host.now_ms() - 1000
+        good = Quality.GOOD
+        await gw.publish(gw.put("pump-1", [Sample("flow", Datatype.DOUBLE, now, good, 1.5)]))
+        await gw.publish(gw.put("meter", [Sample("energy", Datatype.DOUBLE, now + i, good, 5.0 + i) for i in range(3)]))
+        truth = (False, True, True, False)
+        await gw.publish(
+            gw.put("motor", [Sample("anomaly", Datatype.BOOLEAN, now + i, good, t) for i, t in enumerate(truth)])
+        )
+        await until(lambda: len(gw.confirmed) == 3)
+        await host.balance_after(gw)
+        closing = asyncio.Event()
+        app = application(host.host, host.letters, closing)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://host") as http:
+
+            async def get(path: str, status: int = 200) -> httpx.Response:
+                answer = await http.get(path)
+                assert answer.status_code == status, answer.text
+                if status >= 400:
+                    assert answer.headers["content-type"] == "application/problem+json"
+                    assert answer.json()["status"] == status
+                return answer
+
+            assert (await get("/api/health")).json() == {"status": "ok", "problems": []}
+            assets = (await get("/api/assets")).json()
+            assert [a["id"] for a in assets] == ["meter", "motor", "pump-1"]
+            assert assets[2]["tags"][0]["value"] == 1.5
+            where = f"group=plant&node=gw-1&from_ms={now}&to_ms={now + 100}"
+            series = (await get(f"/api/series?{where}&device=pump-1&tag=flow")).json()
+            assert series == {"t": [now], "v": [1.5], "q": [192], "source": "raw"}
+            balance = (await get("/api/balance")).json()
+            assert (balance["ok"], balance["produced"], balance["stored"]) == (True, 8, 8)
+            found = (await get(f"/api/anomalies?from_ms={now}&to_ms={now + 100}")).json()
+            assert found == {"detected": [{"asset": "motor", "from_ms": now + 1, "to_ms": now + 2}]}
+            energy = (await get("/api/energy/today?asset=meter")).json()
+            assert energy["kwh"] == pytest.approx(2.0)
+            assert {"cost", "currency", "tariff", "day_from_ms", "by_band"} <= set(energy)
+            stats = (await get("/api/stats")).json()
+            assert stats["latency_ms"]["n"] == 8
+            assert stats["latency_ms"]["p99"] >= stats["latency_ms"]["p50"] > 0
+            assert stats["store"].startswith("DuckDB")
+            assert (await get("/api/dead-letters")).json() == []
+            assert (await get("/openapi.json")).json()["info"]["title"] == "Gaugeline"
+            await get("/api/energy/today?asset=nobody", 404)
+            await get("/api/nowhere", 404)
+            await get("/api/series?group=plant", 422)
+            await get(f"/api/series?{where}&device=pump-1&tag=flow&points=0", 422)
+            closing.set()
+            await get("/api/events")
+            await host.kept.store.close()
+            assert "the database does not answer" in (await get("/api/balance", 503)).json()["detail"]

@@ -1,0 +1,274 @@
+"""The host's side of a Sparkplug session. Tests follow the specification's chapters 5 and 6."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire import sparkplug_pb2
+from wire.block import Quality, Reason, Sample
+from wire.delivery import BATCH, COUNTERS, PROTOCOL, PROTOCOL_METRIC, BatchTag, batch_digest
+from wire.edge_session import DeviceBirth, EdgeSession, Message
+from wire.host_events import Data, DeviceBorn, Event, Gone, NodeBorn, RebirthWanted, Rejected
+from wire.host_session import REORDER_MS, HostSession
+from wire.ids import NodeId
+from wire.payload import Metric, Payload, data_metrics, encode
+from wire.tag import Datatype
+from wire.topic import Topic
+
+NODE = NodeId("plant", "gw-1")
+T0 = 1_700_000_000_000
+TEXT = Datatype.STRING
+ALIASES = {"flow": 10, "level": 11}
+
+
+def metric(name: str, alias: int | None, datatype: Datatype = Datatype.FLOAT, value: float | None = None) -> Metric:
+    return Metric(name=name, alias=alias, ts_ms=T0, datatype=datatype, value=value)
+
+
+PUMP = DeviceBirth("pump", (metric("flow", 10), metric("level", 11), metric(BATCH, 12, TEXT)))
+NODE_METRICS = (
+    Metric(name=PROTOCOL_METRIC, alias=1, datatype=TEXT, value=PROTOCOL),
+    metric(BATCH, 2, TEXT),
+    Metric(name=COUNTERS, alias=3, ts_ms=T0, datatype=TEXT, value="{}"),
+)
+
+
+def flow(ts_ms: int, value: float) -> Sample:
+    return Sample("flow", Datatype.FLOAT, ts_ms, Quality.GOOD, value)
+
+
+class Edge:
+    """An edge node and the host that hears it."""
+
+    def __init__(self, bd_seq: int = 5) -> None:
+        self.edge = EdgeSession(NODE, bd_seq)
+        self.host = HostSession()
+        self.now_ms = 0
+
+    def hear(self, *messages: Message) -> list[Event]:
+        return [e for m in messages for e in self.host.receive(m.topic, m.payload, self.now_ms)]
+
+    def born(self, *devices: DeviceBirth) -> list[Event]:
+        return self.hear(*self.edge.births(T0, NODE_METRICS, devices or (PUMP,)))
+
+    def data(self, *samples: Sample, number: int = 1, device: str = "pump", alias: int = 12) -> Message:
+        tag = BatchTag("e", number, len(samples), batch_digest(NODE, device, "e", number, samples))
+        metrics = (*data_metrics(samples, ALIASES), Metric(alias=alias, ts_ms=T0, datatype=TEXT, value=str(tag)))
+        return self.edge.data(T0, device, encode(Payload(metrics=metrics)))
+
+
+def kinds(events: Sequence[Event]) -> list[str]:
+    return [type(e).__name__ for e in events]
+
+
+def test_births_say_who_speaks_and_which_tags_there_are() -> None:
+    node, own, counters, device = Edge().born()
+    assert node == NodeBorn(NODE, 5, True, PROTOCOL)
+    assert own == DeviceBorn(NODE, "", ())
+    assert isinstance(counters, Data)
+    assert [(s.name, s.value) for s in counters.samples] == [(COUNTERS, "{}")]
+    assert isinstance(device, DeviceBorn)
+    assert [(t.name, t.alias, t.datatype, t.current) for t in device.tags] == [
+        ("flow", 10, Datatype.FLOAT, True),
+        ("level", 11, Datatype.FLOAT, True),
+    ]
+
+
+def test_data_are_samples_with_names_and_the_batch_tag_apart() -> None:
+    edge = Edge()
+    edge.born()
+    (data,) = edge.hear(edge.data(flow(T0, 1.0), flow(T0 + 1, 2.0), number=7))
+    assert isinstance(data, Data)
+    assert data.samples == (flow(T0, 1.0), flow(T0 + 1, 2.0))
+    assert data.batch is not None
+    assert data.batch.digest == batch_digest(NODE, "pump", "e", 7, data.samples)
+    assert (data.device, data.historical, data.confirming) == ("pump", False, True)
+
+
+def test_an_old_alias_keeps_its_name_without_the_suffix() -> None:
+    edge = Edge()
+    old = Metric(name="flow@9", alias=9, datatype=Datatype.INT32)
+    *_, device = edge.born(DeviceBirth("pump", (*PUMP.metrics, old)))
+    assert isinstance(device, DeviceBorn)
+    assert [(t.name, t.alias, t.current) for t in device.tags if t.name == "flow"] == [
+        ("flow", 10, True),
+        ("flow", 9, False),
+    ]
+    body = encode(Payload(metrics=(Metric(alias=9, ts_ms=T0, datatype=Datatype.INT32, value=-4),)))
+    (data,) = edge.hear(edge.edge.data(T0, "pump", body))
+    assert isinstance(data, Data)
+    assert data.samples == (Sample("flow", Datatype.INT32, T0, Quality.GOOD, -4),)
+
+
+def test_data_before_birth_or_with_an_unknown_alias_ask_for_a_rebirth() -> None:
+    edge = Edge()
+    edge.edge.births(T0, NODE_METRICS, [PUMP])  # said, but not heard
+    assert edge.hear(edge.data(flow(T0, 1.0))) == [RebirthWanted(NODE, "data before birth")]
+    edge.born(DeviceBirth("pump", PUMP.metrics[1:]))
+    assert edge.hear(edge.data(flow(T0, 1.0))) == [RebirthWanted(NODE, "unknown alias")]
+    topic = Topic("plant", "DDATA", "gw-1", "nobody")
+    assert edge.host.receive(topic, encode(Payload(T0, 3)), 0) == [RebirthWanted(NODE, "data before birth")]
+
+
+def test_an_alias_of_another_device_is_not_known_to_this_one() -> None:
+    edge = Edge()
+    edge.born(PUMP, DeviceBirth("fan", (metric(BATCH, 22, TEXT),)))
+    assert edge.hear(edge.data(flow(T0, 1.0), device="fan", alias=22)) == [RebirthWanted(NODE, "unknown alias")]
+
+
+def test_messages_out_of_order_wait_for_each_other() -> None:
+    edge = Edge()
+    edge.born()
+    first, second, third = (edge.data(flow(T0 + i, float(i)), number=i) for i in range(3))
+    assert edge.hear(third, second) == []
+    found = edge.hear(first)
+    assert [d.batch.number for d in found if isinstance(d, Data) and d.batch] == [0, 1, 2]
+
+
+def test_after_the_reorder_time_what_waited_is_taken_and_a_rebirth_wanted() -> None:
+    edge = Edge()
+    edge.born()
+    lost, kept = edge.data(flow(T0, 1.0)), edge.data(flow(T0 + 1, 1.0), number=2)
+    edge.hear(kept)
+    assert edge.host.tick(REORDER_MS - 1) == []
+    wanted, data = edge.host.tick(REORDER_MS)
+    assert wanted == RebirthWanted(NODE, "sequence gap")
+    assert isinstance(data, Data)
+    assert edge.host.tick(10 * REORDER_MS) == []
+    assert kinds(edge.hear(lost)) == ["Data"]  # late, but keyed: the ledger judges it
+    assert kinds(edge.hear(edge.data(flow(T0 + 2, 1.0), number=3))) == ["Data"]
+
+
+def test_a_birth_that_waited_is_understood_before_the_data_behind_it() -> None:
+    edge = Edge()
+    edge.born(DeviceBirth("fan", ()))
+    missing = edge.edge.device_birth(T0, DeviceBirth("third", ()))
+    birth = edge.edge.device_birth(T0, PUMP)
+    data = edge.data(flow(T0, 1.0))
+    assert edge.hear(data, birth) == []
+    assert kinds(edge.hear(missing)) == ["DeviceBorn", "DeviceBorn", "Data"]
+
+
+@given(st.permutations(range(6)))
+def test_whatever_the_order_every_batch_is_handed_out_once(order: list[int]) -> None:
+    edge = Edge()
+    edge.born()
+    messages = [edge.data(flow(T0 + i, float(i)), number=i) for i in range(6)]
+    found = edge.hear(*(messages[i] for i in order)) + edge.host.tick(REORDER_MS)
+    assert [d.batch.number for d in found if isinstance(d, Data) and d.batch] == list(range(6))
+
+
+def test_seq_wraps() -> None:
+    edge = Edge()
+    edge.born()
+    found = [e for i in range(600) for e in edge.hear(edge.data(flow(T0 + i, 0.0), number=i))]
+    assert kinds(found) == ["Data"] * 600
+
+
+def test_only_the_death_of_the_last_birth_counts() -> None:
+    edge = Edge(bd_seq=255)
+    edge.born()
+    old_will = EdgeSession(NODE, 254).death(T0)
+    assert edge.hear(old_will) == []
+    assert edge.host.nodes == {NODE}
+    assert edge.host.is_born(NODE, "pump")
+    assert edge.hear(edge.edge.death(T0)) == [Gone(NODE, None)]
+    assert edge.host.nodes == frozenset()
+    assert not edge.host.is_born(NODE, "pump")
+
+
+def test_a_device_that_died_is_not_heard_until_it_is_born_again() -> None:
+    edge = Edge()
+    edge.born()
+    assert edge.hear(edge.edge.device_death(T0, "pump")) == [Gone(NODE, "pump")]
+    assert kinds(edge.hear(edge.edge.device_birth(T0, PUMP), edge.data(flow(T0, 1.0)))) == ["DeviceBorn", "Data"]
+
+
+def test_a_rebirth_forgets_devices_that_it_does_not_name() -> None:
+    edge = Edge()
+    edge.born(PUMP, DeviceBirth("fan", ()))
+    edge.born()
+    assert not edge.host.is_born(NODE, "fan")
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "why"),
+    [
+        ("NBIRTH", Payload(T0, 3), "seq 3"),
+        ("NBIRTH", Payload(T0, 0, (Metric(alias=3, value=1.0, datatype=Datatype.FLOAT),)), "without name"),
+        ("DDATA", Payload(T0, None), "seq None"),
+        ("DDATA", Payload(T0, 256), "seq 256"),
+        ("DDATA", Payload(None, 2, (Metric(alias=10, datatype=Datatype.FLOAT, value=1.0),)), "no timestamp"),
+        ("DDATA", Payload(2**63, 2, (Metric(alias=10, datatype=Datatype.FLOAT, value=1.0),)), "impossible timestamp"),
+        ("DDATA", Payload(T0, 2, (Metric(alias=12, datatype=TEXT, value="no tag"),)), "not a batch tag"),
+        ("DBIRTH", Payload(T0, 2, (metric("a", 2),)), "alias 2 is born"),
+        ("DBIRTH", Payload(T0, 2, (metric("a", 50), metric("b", 50))), "alias 50 is born"),
+        ("DDATA", Payload(T0, 2, (Metric(alias=10, datatype=Datatype.FLOAT, properties={"Quality": 7}),)), "quality 7"),
+    ],
+)
+def test_what_breaks_the_rules_is_rejected_with_a_reason(kind: str, payload: Payload, why: str) -> None:
+    edge = Edge()
+    edge.born()
+    topic = Topic("plant", kind, "gw-1", "pump" if kind[0] == "D" else "")
+    (event,) = edge.host.receive(topic, encode(payload), 0)
+    assert isinstance(event, Rejected)
+    assert why in event.why
+    assert event.payload == encode(payload)
+
+
+def test_a_message_that_waited_and_is_malformed_is_rejected_too() -> None:
+    edge = Edge()
+    edge.born()
+    birth = edge.edge.device_birth(T0, DeviceBirth("pump", (metric("flow", 10, Datatype.INT32),)))
+    body = encode(Payload(metrics=(Metric(alias=10, ts_ms=T0, datatype=Datatype.FLOAT, value=1.0),)))
+    assert edge.hear(edge.edge.data(T0, "pump", body)) == []
+    assert kinds(edge.hear(birth)) == ["DeviceBorn", "Rejected"]
+
+
+def test_commands_and_garbage_of_unknown_nodes_change_nothing() -> None:
+    host = HostSession()
+    assert host.receive(Topic("p", "NCMD", "x"), b"", 0) == []
+    assert host.receive(Topic("p", "NDEATH", "x"), b"", 0) == []
+    assert kinds(host.receive(Topic("p", "NDATA", "x"), b"\xff", 0)) == ["Rejected"]
+    assert host.nodes == frozenset()
+
+
+def test_a_third_party_node_needs_neither_aliases_nor_our_metrics() -> None:
+    host = HostSession()
+    topic = Topic("else", "NBIRTH", "x")
+    metrics = (metric("bdSeq", None, Datatype.INT64, 1), metric("Node Control/Rebirth", None, Datatype.BOOLEAN, False))
+    events = host.receive(topic, encode(Payload(T0, 0, (*metrics, metric("up", None, value=2.0)))), 0)
+    assert kinds(events) == ["NodeBorn", "DeviceBorn", "Data"]
+    data = events[-1]
+    assert isinstance(data, Data)
+    assert [(s.name, s.value) for s in data.samples] == [("up", 2.0)]
+    assert (data.batch, data.confirming) == (None, False)
+    host.receive(Topic("else", "DBIRTH", "x", "d"), encode(Payload(T0, 1, (metric("temp", None),))), 0)
+
+    # Data that name the metric, without its datatype: as some encoders do.
+    raw = sparkplug_pb2.Payload(timestamp=T0, seq=2)
+    raw.metrics.add(name="temp", float_value=1.5)
+    (data,) = host.receive(Topic("else", "DDATA", "x", "d"), raw.SerializeToString(), 0)
+    assert isinstance(data, Data)
+    assert data.samples == (Sample("temp", Datatype.FLOAT, T0, Quality.GOOD, 1.5),)
+    body = encode(Payload(T0, 3, (metric("what", None, value=1.5),)))
+    assert host.receive(Topic("else", "DDATA", "x", "d"), body, 0) == [
+        RebirthWanted(NodeId("else", "x"), "unknown metric")
+    ]
+    body = encode(Payload(T0, 4, (metric("Node Control/Rebirth", None, Datatype.BOOLEAN, False),)))
+    (data,) = host.receive(Topic("else", "NDATA", "x"), body, 0)
+    assert isinstance(data, Data)
+    assert data.samples == ()
+
+
+def test_reason_and_quality_arrive() -> None:
+    edge = Edge()
+    edge.born()
+    bad = Sample("flow", Datatype.FLOAT, T0, Quality.BAD, None, Reason.TIMEOUT)
+    (data,) = edge.hear(edge.data(bad))
+    assert isinstance(data, Data)
+    assert data.samples == (bad,)
