@@ -107,6 +107,7 @@ def run(settings: DemoSettings, seconds: float | None, report: Path | None, tell
     try:
         tell("Gaugeline demo: what runs, and where its logs are: " + str(chain.folder))
         chain.start()
+        tell("data       temperature, road speed and occupancy: recordings (NAB, MIT); all else: seeded physics")
         tell(f"page       {chain.api.url}/   (Ctrl-C ends everything)")
         sampling_s = watch(chain, seconds)
         tell("sampling stopped; delivering what is still held (at most 10 s) ...")

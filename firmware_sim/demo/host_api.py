@@ -7,9 +7,19 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import Any
+from typing import Any, NamedTuple
 
 from firmware_sim.demo.processes import Child, DemoError
+
+SLICE_MS, MOST_POINTS = 300_000, 20_000  # a tag at 10 Hz fills 3,000 of them
+
+
+class Row(NamedTuple):
+    """One stored sample: UTC epoch ms, the value as a number (None: BAD, or a text), the OPC quality code."""
+
+    ts_ms: int
+    value: float | None
+    quality: int
 
 
 class HostApi:
@@ -53,20 +63,32 @@ class HostApi:
         return sorted((int(d["from_ms"]), int(d["to_ms"])) for d in detected)
 
     def tags(self) -> list[dict[str, Any]]:
-        """Every tag of every asset, with its node and device."""
-        return [tag for asset in self.get("/api/assets") for tag in asset["tags"]]
+        """Every tag of every asset, with its group, node and device."""
+        return [
+            {**tag, "group": asset["group"], "node": asset["node"]}
+            for asset in self.get("/api/assets")
+            for tag in asset["tags"]
+        ]
 
-    def raw_series(self, tag: dict[str, Any], from_ms: int, to_ms: int) -> list[tuple[int, float | None]]:
-        """All stored samples of one tag between two times: (ts_ms, value)."""
-        found = self.get(
-            "/api/series",
-            timeout_s=30.0,
-            group=tag["group"],
-            node=tag["node"],
-            device=tag["device"],
-            tag=tag["name"],
-            from_ms=from_ms,
-            to_ms=to_ms,
-            points=1_000_000,
-        )
-        return list(zip(found["t"], found["v"], strict=True))
+    def raw_series(self, tag: dict[str, Any], from_ms: int, to_ms: int) -> list[Row]:
+        """All stored samples of one tag between two times, asked for slice by slice so that none is thinned out.
+
+        Raises DemoError when a slice holds more samples than the host gives at once.
+        """
+        rows: list[Row] = []
+        for begin_ms in range(from_ms, to_ms, SLICE_MS):
+            found = self.get(
+                "/api/series",
+                timeout_s=30.0,
+                group=tag["group"],
+                node=tag["node"],
+                device=tag["device"],
+                tag=tag["name"],
+                from_ms=begin_ms,
+                to_ms=min(begin_ms + SLICE_MS, to_ms),
+                points=MOST_POINTS,
+            )
+            if found["source"] != "raw" or len(found["t"]) >= MOST_POINTS // 2:
+                raise DemoError(f"too many samples of {tag['name']} in one slice to compare them one by one")
+            rows += [Row(*each) for each in zip(found["t"], found["v"], found["q"], strict=True)]
+        return rows

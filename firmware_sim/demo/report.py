@@ -11,9 +11,11 @@ from typing import Any
 
 from firmware_sim.demo.chain import Chain
 from firmware_sim.demo.processes import DemoError, gaugeline
+from firmware_sim.demo.site import GATEWAY, GROUP
 from firmware_sim.demo.witness import compare_all, read_truth, served_values, true_windows
 
 COUNTED = ("produced", "suppressed", "stored", "dead_letters", "dropped", "in_flight", "collided", "duplicates", "lost")
+PER_DEVICE = tuple(name for name in COUNTED if name != "duplicates")  # a batch seen again is counted per gateway
 OUT = ("stored", "dead_letters", "dropped", "in_flight", "collided")
 
 
@@ -32,9 +34,11 @@ def reconcile(balance: dict[str, Any], counters: dict[str, dict[str, int]]) -> d
 
     lost = produced - stored - dead letters - dropped - in flight - collided, of the whole and per device.
     """
+    prefix = f"{GROUP}/{GATEWAY}/"
+    hosts = {name.removeprefix(prefix): entry for name, entry in balance["devices"].items()}
     devices: dict[str, dict[str, Any]] = {}
-    for device in sorted(balance["devices"].keys() | counters.keys()):
-        entry = dict.fromkeys(COUNTED, 0) | dict(balance["devices"].get(device, {}))
+    for device in sorted(hosts.keys() | counters.keys()):
+        entry = dict.fromkeys(PER_DEVICE, 0) | {k: v for k, v in hosts.get(device, {}).items() if k in PER_DEVICE}
         for name in ("produced", "suppressed"):
             entry[name] = counters.get(device, {}).get(name, 0)
         entry["lost"] = entry["produced"] - sum(entry[name] for name in OUT)
@@ -57,7 +61,10 @@ def make_report(chain: Chain, sampling_s: float, ended_ms: int) -> dict[str, Any
     served = served_values(truth)
     known = {device for device, _ in served}
     tags = [tag for tag in chain.api.tags() if tag["device"] in known]
-    stored = ((t["device"], t["name"], chain.api.raw_series(t, chain.started_ms, ended_ms + 60_000)) for t in tags)
+    until_ms = ended_ms + 60_000
+    stored = (
+        (t["device"], t["name"], [row[:2] for row in chain.api.raw_series(t, chain.started_ms, until_ms)]) for t in tags
+    )
     compared = compare_all(served, stored)
     detected = chain.api.anomalies(chain.started_ms, ended_ms)
     true = true_windows(truth, chain.started_ms, ended_ms)

@@ -6,7 +6,7 @@ import json
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def same(stored: float, served: float) -> bool:
 
 
 def compare(
-    served: Served, device: str, tag: str, stored: Sequence[tuple[int, float | None]], into: Comparison
+    served: Served, device: str, tag: str, stored: Iterable[tuple[int, float | None]], into: Comparison
 ) -> None:
     """Each stored value (BAD ones have none) must be one that the device served shortly before its stamp."""
     truth = served.get((device, tag), [])
@@ -83,7 +83,7 @@ def compare(
                 )
 
 
-def compare_all(served: Served, stored: Iterable[tuple[str, str, Sequence[tuple[int, float | None]]]]) -> Comparison:
+def compare_all(served: Served, stored: Iterable[tuple[str, str, Iterable[tuple[int, float | None]]]]) -> Comparison:
     """stored: (device, tag, samples) of the tags that the simulator serves."""
     found = Comparison()
     for device, tag, samples in stored:

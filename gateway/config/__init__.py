@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +10,8 @@ from gateway.config import checks, convert
 from gateway.config.convert import Broker, OutboxSettings, Site
 from gateway.config.site import AssetConfig, BrokerConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
 from gateway.config.yaml_lines import Loc, M, YamlFile, nearest
-from wire.errors import ConfigError
+from models import runtime
+from wire.errors import ConfigError, ModelError
 from wire.ids import NodeId
 
 __all__ = ["Broker", "OutboxSettings", "Site", "load_site"]
@@ -139,12 +139,8 @@ def _model(file: YamlFile, i: int, asset: AssetConfig) -> Path | None:
     """The model file: beside site.yaml, or one that comes with Gaugeline."""
     if asset.model is None:
         return None
-    beside = file.path.parent / asset.model
-    if beside.is_file():
-        return beside
-    folder = Path(str(files("models") / "packaged"))
-    if (folder / asset.model).is_file():
-        return folder / asset.model
-    packaged = ", ".join(sorted(p.name for p in folder.glob("*.onnx"))) or "none"
-    file.problem(("assets", i, "model"), f"no such file beside {file.path.name}; packaged models: {packaged}")
-    return None
+    try:
+        return runtime.resolve(asset.model, file.path.parent)
+    except ModelError as fault:
+        file.problem(("assets", i, "model"), str(fault), shown=False)
+        return None

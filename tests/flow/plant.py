@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from firmware_sim.demo.host_api import HostApi
+from firmware_sim.demo.host_api import HostApi, Row
 from firmware_sim.demo.processes import Child, gaugeline, wait_for_port
 from firmware_sim.demo.site import site_yaml
 from firmware_sim.demo.witness import Served, read_truth, served_values
 from tests.servers import Mosquitto, free_port
-
-Row = tuple[int, float | None, int]
 
 
 @dataclass
@@ -52,15 +50,7 @@ class Host:
 
     def rows(self, from_ms: int, to_ms: int) -> dict[tuple[str, str], list[Row]]:
         """(device, tag) -> every stored row."""
-        found = {}
-        for tag in self.api.tags():
-            answer = self.api.get(
-                "/api/series", timeout_s=60, group=tag["group"], node=tag["node"], device=tag["device"],
-                tag=tag["name"], from_ms=from_ms, to_ms=to_ms, points=1_000_000,
-            )  # fmt: skip
-            assert answer["source"] == "raw"
-            found[tag["device"], tag["name"]] = list(zip(answer["t"], answer["v"], answer["q"], strict=True))
-        return found
+        return {(t["device"], t["name"]): self.api.raw_series(t, from_ms, to_ms) for t in self.api.tags()}
 
 
 class Plant:

@@ -78,7 +78,7 @@ def test_true_windows_are_cut_to_the_run_and_the_last_word_counts() -> None:
 def balance(**changes: object) -> dict[str, object]:
     entry = dict.fromkeys(("produced", "suppressed", "stored", "dead_letters", "dropped", "in_flight", "collided"), 0)
     device = {**entry, "produced": 10, "stored": 10, **changes}
-    return {**device, "duplicates": 0, "gaps": [], "devices": {"pump": device}}
+    return {**device, "duplicates": 0, "gaps": 0, "devices": {"demo-plant/demo-gateway/pump": device}}
 
 
 def test_produced_is_what_the_outbox_counted_whatever_the_host_believes() -> None:
