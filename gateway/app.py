@@ -23,6 +23,7 @@ from gateway.clock import now_ms
 from gateway.config import Site
 from gateway.outbox.store import Outbox
 from gateway.readings import reading_json
+from gateway.resend import ResendWindow
 from gateway.sink import HighWater, OutboxSink
 from gateway.status import listening, sole_owner
 from gateway.supervise import supervised
@@ -76,7 +77,7 @@ class Gateway:
         assets = {spec.id: spec.asset for spec in self._site.assets}
         book = BirthBook(tags, assets, self._outbox.aliases, self._latest)
         site = self._site
-        self._uplink = Uplink(site.broker, site.node, site.hosts, self._outbox, book, now_ms)
+        self._uplink = Uplink(site.broker, site.node, site.hosts, self._outbox, book, ResendWindow(), now_ms)
 
     async def run(self, stop: asyncio.Event, for_s: float | None) -> None:
         """Until stop or for_s. Sampling ends first, then what it gave is committed and drained."""
@@ -171,7 +172,8 @@ def versions() -> dict[str, str]:
 
 async def _wait(stop: asyncio.Event, for_s: float | None) -> None:
     try:
-        await asyncio.wait_for(stop.wait(), for_s)
+        async with asyncio.timeout(for_s):
+            await stop.wait()
     except TimeoutError:
         return
 

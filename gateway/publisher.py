@@ -52,10 +52,7 @@ class Publisher:
         self._last_word: asyncio.Event | None = None
 
     async def run(self) -> None:
-        """Until cancelled. The first thing said is the birth sequence."""
-        self._lanes.begin()
-        self._lanes.backlog_upto(await self._outbox.last_id())
-        await self._births()
+        """After births, until cancelled."""
         while True:
             self._wake.clear()
             if self._commands.rebirth_wanted:
@@ -69,6 +66,12 @@ class Publisher:
             await self._say_counters()
             if not more:
                 await self._rest()
+
+    async def births(self) -> None:
+        """The first thing said: the birth sequence. What is committed from now on is live."""
+        self._lanes.begin()
+        self._lanes.backlog_upto(await self._outbox.last_id())
+        await self._births()
 
     async def last_word(self) -> None:
         """Returns once counters have been said that hold now."""
@@ -184,7 +187,9 @@ class Publisher:
         if self._lanes.todo and self._lanes.window.open:
             wait_s = min(wait_s, 0.05)
         try:
-            await asyncio.wait_for(self._wake.wait(), wait_s + 0.001)
+            # Not wait_for: on Python 3.11 it swallows a cancellation that meets the wake.
+            async with asyncio.timeout(wait_s + 0.001):
+                await self._wake.wait()
         except TimeoutError:
             return
 

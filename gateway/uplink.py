@@ -48,13 +48,14 @@ class Uplink:
         hosts: tuple[str, ...],
         outbox: Outbox,
         book: BirthBook,
+        window: ResendWindow,
         clock: Callable[[], int],
     ) -> None:
         self._broker, self._node, self._outbox, self._book, self._clock = broker, node, outbox, book, clock
         self._host = PrimaryHost(hosts[0])
         self._host_changed = asyncio.Event()
         self._wake = asyncio.Event()
-        self._lanes = Lanes(ResendWindow())
+        self._lanes = Lanes(window)
         self.counters: Counter[str] = Counter()
         self._commands = Commands(outbox, self._lanes, hosts, self.counters, self._wake.set)
         self._alive: dict[str, bool] = {}
@@ -136,6 +137,7 @@ class Uplink:
     async def _connected(self, client: aiomqtt.Client, session: EdgeSession) -> None:
         self.counters["sessions"] += 1
         await self._subscribe(client)
+        _pass_cancellation()
         self._become("waiting for host")
         try:
             async with asyncio.TaskGroup() as group:
@@ -178,7 +180,7 @@ class Uplink:
             log.debug("state unreadable", extra={"error": str(fault)})
             return
         self._host_changed.set()
-        if changed and not self._host.online and self.state == "online":
+        if changed and not self._host.online and self._publisher is not None:
             raise HostGone(f"host {self._host.host} is offline")
 
     async def _speak(self, client: aiomqtt.Client, session: EdgeSession) -> None:
@@ -188,12 +190,14 @@ class Uplink:
 
         async def send(message: Message) -> None:
             await client.publish(str(message.topic), message.payload, qos=message.qos)
+            _pass_cancellation()
 
         self._commands.rebirth_wanted = False
         self._publisher = Publisher(
             session, send, self._outbox, self._lanes, self._book, self._alive, self._commands, self.counters,
             self._wake, self._clock,
         )  # fmt: skip
+        await self._publisher.births()
         self._attempt = 0
         self._become("online")
         await self._publisher.run()
@@ -222,7 +226,8 @@ class Uplink:
             await asyncio.sleep(0.05)
         if self._publisher is not None:
             try:
-                await asyncio.wait_for(self._publisher.last_word(), _DEATH_S)
+                async with asyncio.timeout(_DEATH_S):
+                    await self._publisher.last_word()
             except TimeoutError:
                 log.warning("the last counters could not be said")
         return not waiting
@@ -242,6 +247,13 @@ class Uplink:
 
 class HostGone(UplinkDown):
     """The primary host said that it is offline: leave, and wait for it in a new session."""
+
+
+def _pass_cancellation() -> None:
+    """aiomqtt waits with wait_for, which on Python 3.11 can swallow a cancellation that meets the answer."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(group: BaseException) -> BaseException:

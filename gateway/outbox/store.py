@@ -114,7 +114,8 @@ class Outbox:
 
     async def _stopped(self, wait_s: float) -> bool:
         try:
-            await asyncio.wait_for(self._stop.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._stop.wait()
         except TimeoutError:
             return False
         return True
