@@ -4,6 +4,9 @@ An RTU answer names unit, function and size, but no address. A device answers in
 So: a request is only sent while no unanswered request of that unit would be answered in the same shape; where one
 would, a *fence* is read first: a request of another shape. Its answer proves that all earlier ones have come or
 never will. This holds for any lateness.
+
+Some bridges and radios let one answer overtake another. So what a fence has passed stays a *ghost* for a while, and
+a request that would be answered in the shape of a ghost is asked a little wider, in a shape of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ Verdict = Literal["ours", "late", "foreign"]
 
 # A device that answers a request after ten minutes is not known to exist.
 FORGET_S = 600.0
+# Nor a bridge that lets an answer be overtaken for longer than this.
+GHOST_S = 10.0
+_WIDEST = 16  # registers, or bytes of bits, by which a request may be widened
 
 
 class _Pending(NamedTuple):
@@ -33,25 +39,52 @@ class Fence:
 
     def __init__(self) -> None:
         self._pending: dict[int, list[_Pending]] = {}
+        self._ghosts: dict[int, list[_Pending]] = {}
+        # (unit id, span) -> the least widening upwards and downwards that was refused
+        self._refused: dict[tuple[int, Span], tuple[int, int]] = {}
         self._refusing: set[int] = set()  # units that refused something while more than one answer could be meant
         self._live = False
 
     def needed(self, unit_id: int, span: Span, now_s: float) -> bool:
-        """True when an unanswered request of the unit would be answered in the shape of this one."""
+        """True when an unanswered request of the unit would be answered in the shape of this one.
+
+        Forgets what is too old; the questions below count on that.
+        """
         pending = [p for p in self._pending.get(unit_id, ()) if now_s - p.asked_s < FORGET_S]
         self._pending[unit_id] = pending
+        self._ghosts[unit_id] = [g for g in self._ghosts.get(unit_id, ()) if now_s - g.asked_s < GHOST_S]
         return any((p.function, p.size) == shape(span) for p in pending)
 
     def choose(self, unit_id: int, span: Span) -> Span | None:
         """A request near the span whose answer no unanswered request can have; None when all are used up."""
-        pending = self._pending.get(unit_id, [])
-        taken = {(p.function, p.size) for p in pending}
-        functions = {p.function for p in pending}
+        taken = self._taken(unit_id)
+        functions = {function for function, _ in taken}
         # Any answer to a function that no unanswered request has is a proof, a refusal too.
         others = [Span(t, span.address, 1) for t, f in FUNCTION.items() if f not in functions]
         counts = [s for s in _counts(span) if shape(s) not in taken]
         ordered = [*others, *counts] if unit_id in self._refusing else [*counts, *others]
         return ordered[0] if ordered else None
+
+    def widened(self, unit_id: int, span: Span) -> Span | None:
+        """The span, or the least request around it whose answer no ghost can be.
+
+        The span itself where the unit refuses to give more; None when ghosts have all shapes.
+        """
+        if not self._ghosts.get(unit_id):
+            return span
+        taken = self._taken(unit_id)
+        up, down = self._refused.get((unit_id, span), (_WIDEST + 1, _WIDEST + 1))
+        around = [s for s, extra, upwards in _around(span) if extra < (up if upwards else down)]
+        if len(around) == 1:  # there is nothing beside the span
+            return span
+        return next((s for s in around if shape(s) not in taken), None)
+
+    def refused(self, unit_id: int, span: Span, widened: Span) -> None:
+        """The unit does not give so much more than the span."""
+        up, down = self._refused.get((unit_id, span), (_WIDEST + 1, _WIDEST + 1))
+        extra = (widened.count - span.count) // (8 if span.bits else 1)
+        upwards = widened.address == span.address
+        self._refused[unit_id, span] = (min(up, extra), down) if upwards else (up, min(down, extra))
 
     def asked(self, unit_id: int, span: Span, now_s: float) -> None:
         """A request goes out. Only after needed() said no."""
@@ -67,17 +100,30 @@ class Fence:
         pending = self._pending.get(unit_id, [])
         fits = [i for i, p in enumerate(pending) if p.function == function and (refused or p.size == size)]
         if not fits:
-            return "foreign"
+            return self._ghost(unit_id, function, size, refused)
         if refused and len(fits) > 1:
             self._refusing.add(unit_id)
             return "late"
         ours = self._live and fits[-1] == len(pending) - 1
-        del pending[: fits[-1] + 1]  # what was asked before it will not be answered any more
+        # What was asked before it will not be answered any more, unless something let it be overtaken.
+        self._ghosts.setdefault(unit_id, []).extend(pending[: fits[-1]])
+        del pending[: fits[-1] + 1]
         if ours:
             self._live = False
             if not refused:
                 self._refusing.discard(unit_id)
         return "ours" if ours else "late"
+
+    def _taken(self, unit_id: int) -> set[tuple[int, int]]:
+        """Shapes in which something else than the next request may be answered."""
+        return {(p.function, p.size) for p in (*self._pending.get(unit_id, ()), *self._ghosts.get(unit_id, ()))}
+
+    def _ghost(self, unit_id: int, function: int, size: int, refused: bool) -> Verdict:
+        for ghost in self._ghosts.get(unit_id, []):
+            if ghost.function == function and (refused or ghost.size == size):
+                self._ghosts[unit_id].remove(ghost)
+                return "late"
+        return "foreign"
 
 
 def shape(span: Span) -> tuple[int, int]:
@@ -91,3 +137,16 @@ def _counts(span: Span) -> Iterator[Span]:
     for count in (*range(1, span.count, step), *range(span.count + step, limit + 1, step)):
         if span.address + count <= 65536:
             yield Span(span.table, span.address, count)
+
+
+def _around(span: Span) -> Iterator[tuple[Span, int, bool]]:
+    """The span, then ever wider ones that hold it: request, steps of widening, whether upwards."""
+    step, limit = (8, MAX_BITS) if span.bits else (1, MAX_REGISTERS)
+    for extra in range(_WIDEST + 1):
+        count = span.count + extra * step
+        if count > limit:
+            return
+        if span.address + count <= 65536:
+            yield Span(span.table, span.address, count), extra, True
+        if extra and span.address >= extra * step:
+            yield Span(span.table, span.address - extra * step, count), extra, False

@@ -7,6 +7,7 @@ import logging
 import termios
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
@@ -73,6 +74,7 @@ class ModbusDriver:
             raise LineDown(self._why_not())
         if self._serial:
             # A request of the process before us may still be answered.
+            self._busy_s = self._now_s()
             await self._listen(self._line.timeout_s)
 
     async def close(self) -> None:
@@ -88,7 +90,17 @@ class ModbusDriver:
                 raise DeviceSilent(f"unit {unit_id}: too many requests are unanswered")
             with suppress(DeviceRefused):  # an answer all the same
                 await self._exchange(unit_id, fence)
-        return await self._exchange(unit_id, span)
+        while (asked := self._fence.widened(unit_id, span)) is not None:
+            try:
+                answer = await self._exchange(unit_id, asked)
+            except DeviceRefused:
+                if asked == span:
+                    raise
+                self._fence.refused(unit_id, span, asked)
+            else:
+                first = span.address - asked.address
+                return answer if asked == span else replace(answer, words=answer.words[first : first + span.count])
+        raise DeviceSilent(f"unit {unit_id}: too many requests are unanswered")
 
     def stream(self) -> AsyncIterator[Frame]:
         raise LineDown(f"{self._where()}: Modbus devices are asked, they do not stream")
@@ -97,9 +109,8 @@ class ModbusDriver:
         client = self._client
         if client is None or self._down:
             raise LineDown(f"{self._where()}: the line is not open")
-        pause_s = self._busy_s + self._gap_s - self._now_s()
-        if pause_s > 0:
-            await asyncio.sleep(pause_s)
+        if self._busy_s + self._gap_s > self._now_s():
+            await self._listen(self._gap_s)
         replies = self._replies
         replies.expect(unit_id, span, self._now_s())
         if replies.broken:
@@ -139,6 +150,7 @@ class ModbusDriver:
             raise LineDown(f"{self._where()}: {replies.fault or 'the connection was lost'}")
         garbled = garbled or replies.fault or ("no whole answer in what came" if replies.heard_any else "")
         if self._serial:
+            self._busy_s = self._now_s()
             await self._listen(self._line.quiet_s)
         if garbled:
             raise DeviceGarbled(f"unit {unit_id}: {garbled}")
@@ -155,10 +167,9 @@ class ModbusDriver:
 
     async def _listen(self, quiet_s: float) -> None:
         """Until nothing was heard for quiet_s; a babbling line is given up after five times that and a time-out."""
-        begin_s = self._now_s()
-        end_s = begin_s + 5 * quiet_s + self._line.timeout_s
+        end_s = self._now_s() + 5 * quiet_s + self._line.timeout_s
         while True:
-            left_s = max(begin_s, self._busy_s) + quiet_s - self._now_s()
+            left_s = self._busy_s + quiet_s - self._now_s()
             if left_s <= 0 or self._now_s() >= end_s:
                 return
             await asyncio.sleep(left_s)

@@ -65,25 +65,25 @@ class RtuReplies:
     def heard(self, data: bytes) -> bytes:
         if len(data) < self._walked:  # pymodbus threw an overlong buffer away
             self._walked = 0
-        while not (self.fault or self.answered):
+        ours = b""
+        while not self.fault:
             rest = data[self._walked :]
             length = _rtu_length(rest)
-            if length is None or 0 < len(rest) < length:
+            if length is None or len(rest) < length:
                 self.heard_any = self._foreign or bool(rest)
-                return b""
+                break
             frame = rest[:length]
-            crc = int.from_bytes(frame[-2:], "big")
-            if length == 0 or not FramerRTU.check_CRC(frame[:-2], crc):
+            if length == 0 or not FramerRTU.check_CRC(frame[:-2], int.from_bytes(frame[-2:], "big")):
                 self.fault = "an answer with a wrong checksum"
-                return b""
+                break
             self._walked += length
             verdict = self._fence.heard(frame[0], frame[1] & 0x7F, length - 5, bool(frame[1] & 0x80))
             if verdict == "ours":
-                self.answered = True
-                return frame
+                self.answered, ours = True, frame
             self.late += verdict == "late"
             self._foreign = self._foreign or verdict == "foreign"
-        return b""
+        self._walked -= len(ours)  # so much pymodbus takes from the front of what it holds
+        return ours
 
 
 def _rtu_length(data: bytes) -> int | None:

@@ -50,13 +50,15 @@ def with_crc(frame: bytes) -> bytes:
 class RtuSlave:
     """Units on a pseudo-terminal. delay_s: time to the answer, drawn per request; None: never answered.
 
-    twist: changes the bytes of an answer; it may be empty.
+    twist: changes the bytes of an answer; it may be empty. overtakes: like some bridges, a quick answer does not
+    wait for a slow one that was asked before.
     """
 
     delay_s: Callable[[int], float | None] = lambda unit_id: 0.0
     illegal: Callable[[str, int, int], bool] = lambda table, address, count: False
     twist: Callable[[bytes], bytes] = lambda frame: frame
     units: frozenset[int] = frozenset({1})
+    overtakes: bool = False
     requests: list[bytes] = field(default_factory=list)
     port: str = ""
     _master: int = -1
@@ -99,16 +101,21 @@ class RtuSlave:
             self._asked.put_nowait(request)
 
     async def _answer(self) -> None:
-        while True:
-            request = await self._asked.get()
-            self.requests.append(request)
-            if request[0] not in self.units:
-                continue
-            delay_s = self.delay_s(request[0])
-            if delay_s is None:
-                continue
-            await asyncio.sleep(delay_s)
-            self.say(self.twist(with_crc(request[:1] + reply_pdu(request[1:6], self.illegal))))
+        async with asyncio.TaskGroup() as answers:
+            while True:
+                request = await self._asked.get()
+                self.requests.append(request)
+                delay_s = self.delay_s(request[0]) if request[0] in self.units else None
+                if delay_s is None:
+                    continue
+                if self.overtakes:
+                    answers.create_task(self._late(request, delay_s))
+                else:
+                    await self._late(request, delay_s)
+
+    async def _late(self, request: bytes, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        self.say(self.twist(with_crc(request[:1] + reply_pdu(request[1:6], self.illegal))))
 
 
 Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]

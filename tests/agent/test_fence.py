@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.driver import Span
-from agent.drivers.fence import FORGET_S, FUNCTION, Fence, shape
+from agent.drivers.fence import FORGET_S, FUNCTION, GHOST_S, Fence, shape
 from agent.plan import plan_device
 from tests.agent.points import device, point
 
@@ -57,6 +57,66 @@ def test_an_answer_is_only_taken_for_the_request_that_it_answers(plan) -> None: 
         if not device_acts(in_time, wanted):
             fence.gave_up()
             device_acts(later, None)
+
+
+overtaking = st.lists(
+    st.tuples(st.sampled_from(SPANS), st.lists(st.integers(0, 8), max_size=3), st.lists(st.integers(0, 8), max_size=3)),
+    max_size=60,
+)
+
+
+@settings(max_examples=300)
+@given(overtaking)
+def test_an_answer_that_another_has_overtaken_is_not_taken_either(plan) -> None:  # type: ignore[no-untyped-def]
+    """A bridge delivers any of the unanswered answers at any time, as long as the newest request is answered last."""
+    fence, unanswered, now_s = Fence(), list[Span](), 0.0
+
+    def bridge_gives(which: list[int], asked: Span | None) -> bool:
+        for choice in which:
+            if choice < len(unanswered):
+                span = unanswered.pop(-1 - choice)
+                function, size = shape(span)
+                if fence.heard(1, function, size, False) == "ours":
+                    assert span is asked, "the answer to another request was taken"
+                    return True
+        return False
+
+    for span, in_time, later in plan:
+        now_s += 1.0
+        if fence.needed(1, span, now_s):
+            wanted = fence.choose(1, span)
+        else:
+            wanted = fence.widened(1, span)
+            assert wanted is None or not fence.needed(1, wanted, now_s)
+        if wanted is None:
+            continue
+        wanted = Span(wanted.table, wanted.address, wanted.count)
+        fence.asked(1, wanted, now_s)
+        unanswered.append(wanted)
+        if not bridge_gives(in_time, wanted):
+            fence.gave_up()
+            bridge_gives(later, None)
+
+
+def test_a_ghost_makes_requests_of_its_shape_wider_until_it_was_seen_or_is_old() -> None:
+    fence, span = Fence(), Span("input", 6, 2)
+    fence.asked(1, span, 0.0)
+    fence.gave_up()
+    fence.asked(1, Span("input", 6, 1), 1.0)
+    assert fence.heard(1, 4, 2, False) == "ours"
+    assert not fence.needed(1, span, 1.0)
+    assert fence.widened(1, span) == Span("input", 6, 3)
+    fence.refused(1, span, Span("input", 6, 3))
+    assert fence.widened(1, span) == Span("input", 5, 3)
+    assert fence.widened(1, Span("input", 0, 4)) == Span("input", 0, 4)
+    assert not fence.needed(1, span, GHOST_S)
+    assert fence.widened(1, span) == span
+    fence.asked(1, span, 2.0)
+    fence.gave_up()
+    fence.asked(1, Span("input", 6, 1), 3.0)
+    assert fence.heard(1, 4, 2, False) == "ours"
+    assert fence.heard(1, 4, 4, False) == "late"
+    assert fence.widened(1, span) == span
 
 
 def test_a_clean_unit_needs_no_fence_and_a_late_answer_cleans_it() -> None:
