@@ -26,6 +26,7 @@ from cloud.dead_letters import DeadLetters
 from cloud.host_view import Anomaly, HostStats
 from cloud.live import LiveValues
 from cloud.state.db import StateDb
+from cloud.state.host import HostState
 from cloud.store.embedded import EmbeddedStore
 from cloud.store.port import Batch
 from cloud.web import mount
@@ -179,7 +180,7 @@ class Plant:
         self._state = StateDb(folder / "state.db")
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        api.add(self._app, self, DeadLetters(self._state), self._closing)
+        api.add(self._app, self, DeadLetters(self._state), HostState(self._state), self._closing)
         mount(self._app, self)
         config = uvicorn.Config(
             self._app, host="127.0.0.1", port=self._port, log_level="warning", timeout_graceful_shutdown=1
@@ -262,10 +263,13 @@ class Plant:
             counts.stored += len(samples)
             counts.suppressed += 2
 
-    def add_device(self, name: str) -> None:
-        """A device that is born while the page stands open."""
+    def add_device(self, name: str, last_ms: int | None = None) -> None:
+        """A device that is born while the page stands open. last_ms: it reported then and has nothing new since."""
         tag = Tag("temperature", name, F, "Cel")
         self.live.born(NODE, name, [(tag.name, tag.datatype, birth_properties(tag, None))])
+        if last_ms is not None:
+            self.live.update(NODE, name, [Sample(tag.name, tag.datatype, last_ms, Quality.GOOD, 41.5)])
+            return
         self._devices.append((name, None, [Point(tag, lambda t, off: wave(t, 20, 40, 60))]))
 
     def again(self) -> Plant:

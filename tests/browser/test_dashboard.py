@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -143,6 +144,15 @@ def test_a_new_device_gets_its_card_and_charts_without_a_reload(plant: Plant, lo
     expect(card.locator("canvas")).to_have_count(1, timeout=10_000)
     expect(page.locator(".card.machine canvas")).to_have_count(5, timeout=10_000)
     assert page.evaluate("() => window.same") is True
+
+
+def test_a_value_that_did_not_change_for_long_is_drawn_as_holding(plant: Plant, look: Look) -> None:
+    page = look(plant.url)
+    plant.add_device("tank-2", last_ms=int(time.time() * 1000) - 20 * 60_000)
+    card = page.locator("[data-asset='tank-2']")
+    expect(card.locator("canvas")).to_have_count(1, timeout=10_000)
+    expect(card.locator(".empty")).to_be_hidden()
+    expect(card.locator(".tile")).to_contain_text("20 min ago")
 
 
 def test_a_host_that_goes_away_is_seen_and_its_return_too(plant: Plant, look: Look) -> None:

@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import { colour, type Interval, names, type Points, shade, strips, times, valueAxis } from "./chart_marks";
-import { BAD, type Change, GOOD } from "./live";
+import { BAD, type Change, GOOD, isLost } from "./live";
 import { clock, hostNow, numberText, say, windowText, zone } from "./words";
 
 interface Line {
@@ -22,6 +22,7 @@ export interface Spec {
   from_zero: boolean;
 }
 
+const stepped = uPlot.paths.stepped?.({ align: 1 });
 const NOTHING: Points = { t: [], v: [], q: [] };
 const POINTS = 600;
 const SHORTEST_MS = 30_000;
@@ -42,7 +43,6 @@ export class Chart {
   private intervals: Interval[] = [];
   private readonly box: HTMLElement;
   private readonly empty: HTMLElement | null;
-  private dirty = true;
   private visible = true;
   private loading = false;
 
@@ -83,7 +83,6 @@ export class Chart {
         }
         this.data[i] = { t: points.t, v: points.v, q: points.q };
       });
-      this.dirty = true;
     } catch (fault) {
       if (this.data.every((points) => points.t.length === 0)) {
         this.say(say("chart_failed", { why: fault instanceof Error ? fault.message : String(fault) }));
@@ -99,7 +98,6 @@ export class Chart {
     this.figure.dataset["anomalies"] = String(mine.length);
     if (JSON.stringify(mine) === JSON.stringify(this.intervals)) return false;
     this.intervals = mine;
-    this.dirty = true;
     const marks = this.figure.querySelector(".marks");
     const last = mine.at(-1);
     if (marks === null) return true;
@@ -122,7 +120,6 @@ export class Chart {
     points.t.push(ts);
     points.v.push(quality === BAD || typeof value === "string" || value === null ? null : Number(value));
     points.q.push(quality);
-    this.dirty = true;
   }
 
   private say(text: string): void {
@@ -139,31 +136,44 @@ export class Chart {
     const from = now - minutes * 60_000;
     for (const points of this.data) {
       const drop = points.t.findIndex((t) => t >= from);
-      if (drop > 200) {
-        points.t.splice(0, drop);
-        points.v.splice(0, drop);
-        points.q.splice(0, drop);
-      }
+      // One before the window stays: its value holds into it.
+      if (drop > 200) for (const list of [points.t, points.v, points.q]) list.splice(0, drop - 1);
     }
     const first = this.data[0];
     if (first === undefined) return;
     const inside = first.t.some((t, i) => t >= from && first.v[i] !== null);
-    if (!inside) {
+    const holds = (first.v.at(-1) ?? null) !== null && this.qualityNow(this.spec.lines[0]?.key ?? "") !== "bad";
+    if (!inside && !holds) {
       if (!this.loading) this.say(this.emptyText(windowText(minutes)));
       return;
     }
     this.say("");
     this.legend(first, from);
     const oldest = Math.max(from, Math.min(first.t[0] ?? from, now - SHORTEST_MS));
-    const rows = this.data.map((points): uPlot.AlignedData => [points.t.map((t) => t / 1000), points.v]);
+    const rows = this.data.map((points, i) => this.held(points, this.spec.lines[i]?.key ?? "", now));
     // Where one line has no point of its own, join leaves undefined, which is bridged; null stays a gap.
     const joined = uPlot.join(rows);
     if (this.plot === null) this.plot = this.create(joined);
     this.plot.batch(() => {
-      if (this.dirty) this.plot?.setData(joined, false);
+      this.plot?.setData(joined, false);
       this.plot?.setScale("x", { min: oldest / 1000, max: now / 1000 });
     });
-    this.dirty = false;
+  }
+
+  // A tag reports only what changed: until it says otherwise its last value holds, up to now.
+  private held(points: Points, key: string, now: number): uPlot.AlignedData {
+    const x = points.t.map((t) => t / 1000);
+    const last = points.v.at(-1);
+    const newest = points.t.at(-1) ?? now;
+    if (last === undefined || last === null || newest >= now || isLost() || this.qualityNow(key) === "bad") {
+      return [x, points.v];
+    }
+    return [[...x, now / 1000], [...points.v, last]];
+  }
+
+  private qualityNow(key: string): string {
+    const element = document.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`);
+    return element?.dataset["quality"] ?? "";
   }
 
   private legend(points: Points, from: number): void {
@@ -210,7 +220,6 @@ export class Chart {
   close(): void {
     this.plot?.destroy();
     this.plot = null;
-    this.dirty = true;
   }
 
   private create(data: uPlot.AlignedData): uPlot {
@@ -237,6 +246,7 @@ export class Chart {
             width: value ? 1.6 : 1.4,
             ...(value ? {} : { dash: [6, 4] }),
             points: { show: false },
+            ...(stepped === undefined ? {} : { paths: stepped }),
             spanGaps: false,
           };
         }),

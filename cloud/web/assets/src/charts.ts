@@ -14,6 +14,8 @@ const REMEMBERED = "gaugeline.window";
 
 let charts: Chart[] = [];
 const byFigure = new Map<Element, Chart>();
+// The newest change of every tag, for charts that come later.
+const latest = new Map<string, Change>();
 let minutes = 5;
 
 const onScreen = new IntersectionObserver(
@@ -54,6 +56,10 @@ export function mount(): void {
   unmount();
   for (const figure of document.querySelectorAll<HTMLElement>("[data-chart]")) {
     const chart = new Chart(figure);
+    for (const line of chart.spec.lines) {
+      const change = latest.get(line.key);
+      if (change !== undefined) chart.add(change, line.key);
+    }
     charts.push(chart);
     byFigure.set(figure, chart);
     onScreen.observe(figure);
@@ -65,6 +71,7 @@ export function mount(): void {
 export function addToCharts(changes: Change[]): void {
   for (const change of changes) {
     const key = keyOf(change);
+    latest.set(key, change);
     for (const chart of charts) chart.add(change, key);
   }
 }
