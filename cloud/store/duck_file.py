@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ class DuckFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._con: duckdb.DuckDBPyConnection | None = None
+        self._thread: ThreadPoolExecutor | None = None
         self._writing = asyncio.Lock()
         self._on_commit: list[Callable[[], None]] = []
         self._on_rollback: list[Callable[[], None]] = []
@@ -40,7 +42,10 @@ class DuckFile:
     async def open(self) -> None:
         """Raises StoreDown when the file cannot be opened, or another process has it."""
         if self._con is None:
-            self._con = await self._in_thread(self._connect)
+            # A connection refuses a call while another one runs. In one thread they follow each other, also when
+            # whoever waited for the first one was cancelled. Readers have cursors, which are their own connections.
+            self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="duckdb")
+            self._con = await self._in_order(self._connect)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         con = duckdb.connect(str(self.path))
@@ -50,7 +55,10 @@ class DuckFile:
     async def close(self) -> None:
         if self._con is not None:
             con, self._con = self._con, None
-            await self._in_thread(con.close)
+            await self._in_order(con.close)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+            self._thread = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -59,8 +67,8 @@ class DuckFile:
             await self.open()  # again, when a fault closed it
             self._on_commit.clear()
             self._on_rollback.clear()
-            await self.execute("BEGIN")
             try:
+                await self.execute("BEGIN")
                 yield
                 await self.execute("COMMIT")
             except BaseException:
@@ -75,8 +83,9 @@ class DuckFile:
             undo()
         try:
             await self.execute("ROLLBACK")
-        except StoreDown:
-            await self.close()
+        except StoreDown as fault:
+            if not isinstance(fault.__cause__, duckdb.TransactionException):  # that one: there was none to roll back
+                await self.close()
 
     def on_commit(self, done: Callable[[], None]) -> None:
         """To be called after the COMMIT of the transaction that runs now."""
@@ -88,7 +97,7 @@ class DuckFile:
     async def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
         """A statement of the running transaction."""
         con = self._connection()
-        await self._in_thread(lambda: con.execute(sql, list(values)))
+        await self._in_order(lambda: con.execute(sql, list(values)))
 
     async def insert(self, table: str, columns: dict[str, Any]) -> None:
         """A bulk insert of equally long numpy columns into the table's columns of the same names."""
@@ -100,7 +109,7 @@ class DuckFile:
             con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")  # noqa: S608 - names are ours
             con.unregister("incoming")
 
-        await self._in_thread(work)
+        await self._in_order(work)
 
     async def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query, in a thread, through a cursor of its own: sees what is committed."""
@@ -128,6 +137,15 @@ class DuckFile:
         if self._con is None:
             raise StoreDown(f"{self.path} is not open")
         return self._con
+
+    async def _in_order(self, work: Callable[[], Result]) -> Result:
+        """A call of the one writing connection."""
+        if self._thread is None:
+            raise StoreDown(f"{self.path} is not open")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except duckdb.Error as fault:
+            raise StoreDown(f"{self.path}: {fault}") from fault
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
@@ -45,17 +46,28 @@ class InfluxStore:
     async def write(self, batches: Sequence[Batch]) -> list[Refused]:
         if len(self._prefixes) > 1_000_000:  # third-party nodes may invent names for ever
             self._prefixes.clear()
-        refused: list[Refused] = []
-        body: list[Line] = []
+        bodies: list[list[Line]] = [[]]
         size = 0
         for b in batches:
             for i, text in enumerate(lines(b.node, b.device, b.samples, self._prefixes)):
-                if size + len(text) > MOST_BYTES or len(body) >= MOST_LINES:
-                    refused += await self._write(body)
-                    body, size = [], 0
-                body.append((text, b, i))
+                if size + len(text) > MOST_BYTES or len(bodies[-1]) >= MOST_LINES:
+                    bodies.append([])
+                    size = 0
+                bodies[-1].append((text, b, i))
                 size += len(text)
-        return refused + await self._write(body)
+        # Two at a time: one is packed while the server takes the other one in.
+        busy = asyncio.Semaphore(2)
+
+        async def one(body: list[Line]) -> list[Refused]:
+            async with busy:
+                return await self._write(body)
+
+        refused: list[Refused] = []
+        for result in await asyncio.gather(*(one(body) for body in bodies), return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+            refused += result
+        return refused
 
     async def _write(self, body: list[Line]) -> list[Refused]:
         """Writes the lines; halves what the server does not accept, until the culprits stand alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -79,3 +80,22 @@ async def test_random_samples_come_back(tmp_path_factory: pytest.TempPathFactory
     await store.close()
     # A value that its sender calls BAD is not kept: a BAD row has none.
     assert back == {s.name: s._replace(value=None) if s.quality is Quality.BAD else s for s in found}
+
+
+async def test_whoever_stops_waiting_leaves_the_file_usable(store: EmbeddedStore) -> None:
+    """A cancelled write or read goes on in its thread: neither close nor the next call may meet it."""
+
+    async def write(number: int) -> None:
+        async with store.transaction():
+            await store.write([batch(number, *(flow(T0 + number * 20_000 + i, 1.0) for i in range(20_000)))])
+
+    for number in range(1, 20):
+        waiting = asyncio.create_task(write(number))
+        reading = asyncio.create_task(store.count())
+        await asyncio.sleep(0.003 * (number % 7))
+        waiting.cancel()
+        reading.cancel()
+        await asyncio.gather(waiting, reading, return_exceptions=True)
+        assert sum((await store.count()).values()) % 20_000 == 0
+    await write(99)
+    assert await store.known(NODE, "pump-1", T0 + 99 * 20_000, T0 + 99 * 20_000) == {("flow", T0 + 99 * 20_000)}
