@@ -110,16 +110,16 @@ async def run(config: Config) -> None:
         )
         audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
         host = Host(kept.store, live, state, hearing, audit, stats, tariff, str(config.broker), wall_ms)
-        await _serve(application(host, letters, stop), sock, collector, stop)
+        await _serve(application(host, letters, state, stop), sock, collector, stop)
     finally:
         sock.close()
         await kept.store.close()
         await db.close()
 
 
-def application(host: Host, letters: DeadLetters, closing: asyncio.Event) -> FastAPI:
+def application(host: Host, letters: DeadLetters, state: HostState, closing: asyncio.Event) -> FastAPI:
     app = FastAPI(title="Gaugeline", description="What the gateways measured, and what became of every sample.")
-    api.add(app, host, letters, closing)
+    api.add(app, host, letters, state, closing)
     web.mount(app, host)
     return app
 

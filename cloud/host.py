@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from cloud.audit import Audit
@@ -20,6 +20,9 @@ from cloud.stats import Stats
 from cloud.store.port import Series, TelemetryStore
 
 _PACKAGES = ("aiomqtt", "duckdb", "fastapi", "uvicorn", "sqlalchemy", "numpy")
+SLOW_AUDIT_S = 1.0
+AUDIT_REST = 5
+"""After a slow audit the next one waits five times as long as it took: writing gets the rest of the time."""
 MOST_POINTS = 20_000  # of an anomaly tag's series; the reduction keeps every slice's highest value
 
 
@@ -34,10 +37,20 @@ class Host:
     tariff: Tariff
     broker: str
     now_ms: Callable[[], int]
+    _audited: Balance = field(default_factory=Balance)
+    _fresh_until_s: float = 0.0
 
     async def audit(self) -> Balance:
+        """An audit counts the whole database while nothing is written: a slow one is not repeated at once."""
+        began_s = time.monotonic()
+        if began_s < self._fresh_until_s:
+            return self._audited
         await self.hearing.flush_counters(self.state, self.now_ms())
-        return await self.auditor()
+        self._audited = await self.auditor()
+        now_s = time.monotonic()
+        took_s = now_s - began_s
+        self._fresh_until_s = now_s + AUDIT_REST * took_s if took_s > SLOW_AUDIT_S else 0.0
+        return self._audited
 
     async def energy_today(self, asset: str) -> EnergyToday:
         tag = next((a.measuring("energy") for a in self.live.assets() if a.id == asset), None)

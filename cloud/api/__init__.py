@@ -6,12 +6,13 @@ import asyncio
 
 from fastapi import FastAPI
 
-from cloud.api import anomalies, assets, balance, dead_letters, energy, events, health, problems, series, stats
+from cloud.api import anomalies, assets, balance, dead_letters, energy, events, health, problems, records, series, stats
 from cloud.dead_letters import DeadLetters
 from cloud.host_view import HostView
+from cloud.state.host import HostState
 
 
-def add(app: FastAPI, host: HostView, letters: DeadLetters, closing: asyncio.Event) -> None:
+def add(app: FastAPI, host: HostView, letters: DeadLetters, state: HostState, closing: asyncio.Event) -> None:
     """All routes below /api. closing: set when the host stops, so that open event streams end."""
     problems.add(app)
     for router in (
@@ -23,6 +24,7 @@ def add(app: FastAPI, host: HostView, letters: DeadLetters, closing: asyncio.Eve
         energy.router(host),
         stats.router(host),
         dead_letters.router(letters),
+        records.router(state),
         events.router(host, closing),
     ):
         app.include_router(router, prefix="/api")

@@ -300,3 +300,28 @@ async def test_a_text_and_a_bad_sample_travel_whole(
         await gw.publish(gw.put("pump-1", found))
         await until(lambda: gw.confirmed == {1})
         assert {v.sample for v in await host.kept.store.last_values()} == set(found)
+
+
+async def test_a_slow_audit_is_not_repeated_at_once(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, mosquitto.port) as host:
+        assert await host.balance() is not await host.balance()
+        monkeypatch.setattr("cloud.host.SLOW_AUDIT_S", 0.0)
+        monkeypatch.setattr("cloud.host.AUDIT_REST", 10_000)
+        assert await host.balance() is await host.balance()
+
+
+async def test_a_node_that_is_gone_for_long_keeps_its_balance(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """A host that restarts before a gateway says its births again: what the state holds is enough."""
+    async with running(tmp_path, mosquitto.port) as host, gateway().connected(mosquitto.port) as gw:
+        await gw.publish(gw.put("pump-1", [row(T0, 1.0)]))
+        await until(lambda: gw.confirmed == {1})
+        gw.put("pump-1", [row(T0 + 1, 1.0), row(T0 + 2, 1.0)])
+        await host.balance_after(gw)
+    async with running(tmp_path, mosquitto.port) as host:
+        async with asyncio.timeout(5):
+            while not (balance := await host.balance()).devices:
+                await asyncio.sleep(0.05)
+        assert balance.ok
+        assert balance.total == Counts(produced=3, stored=1, in_flight=2)

@@ -154,7 +154,7 @@ async def test_every_route_answers(tmp_path: Path, mosquitto: Mosquitto) -> None
         await until(lambda: len(gw.confirmed) == 3)
         await host.balance_after(gw)
         closing = asyncio.Event()
-        app = application(host.host, host.letters, closing)
+        app = application(host.host, host.letters, host.state, closing)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://host") as http:
 
@@ -185,6 +185,7 @@ async def test_every_route_answers(tmp_path: Path, mosquitto: Mosquitto) -> None
             assert stats["latency_ms"]["p99"] >= stats["latency_ms"]["p50"] > 0
             assert stats["store"].startswith("DuckDB")
             assert (await get("/api/dead-letters")).json() == []
+            assert (await get("/api/records?kind=gap")).json() == []
             assert (await get("/openapi.json")).json()["info"]["title"] == "Gaugeline"
             await get("/api/energy/today?asset=nobody", 404)
             await get("/api/nowhere", 404)

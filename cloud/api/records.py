@@ -1,0 +1,23 @@
+"""GET /api/records: gaps and drops as the gateways told them, oldest first."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+
+from cloud.state.host import HostState
+
+
+def router(state: HostState) -> APIRouter:
+    api = APIRouter(tags=["records"])
+
+    @api.get("/records")
+    async def records(kind: Annotated[Literal["gap", "drop", "epoch_closed"], Query()] = "gap") -> list[dict[str, Any]]:
+        """A gap: per line the last poll before and the first stamp after. A drop: what left the outbox unconfirmed."""
+        return [
+            {"group": r.key.node.group, "node": r.key.node.node, "number": r.key.number, **r.content}
+            for r in await state.records(kind)
+        ]
+
+    return api
