@@ -96,6 +96,7 @@ class Card:
     threshold: Reading | None = None
     shares: tuple[Share, ...] = ()
     spaces: Spaces | None = None
+    free: Reading | None = None
     measures_energy: bool = False
 
 
@@ -215,9 +216,10 @@ def card(asset: LiveAsset, now_ms: int, t: Texts) -> Card:
     dom_id = "asset-" + re.sub(r"[^A-Za-z0-9]+", "-", f"{asset.node}-{asset.id}")
     chief = _chief(asset)
     spaces = spaces_of(asset)
-    # Free spaces stand above their bar already, and need no tile.
-    tiles = [tag for tag in chief if spaces is None or tag.measures != "free_spaces"]
-    rest = [tag for tag in asset.tags if tag not in tiles and tag.measures not in _SCORES]
+    # Free spaces stand above their bar, and need neither tile nor row.
+    free = None if spaces is None else asset.measuring("free_spaces")
+    tiles = [tag for tag in chief if tag is not free]
+    rest = [tag for tag in asset.tags if tag not in chief and tag.measures not in _SCORES]
     return Card(
         id=asset.id,
         dom_id=dom_id,
@@ -231,6 +233,7 @@ def card(asset: LiveAsset, now_ms: int, t: Texts) -> Card:
         threshold=None if asset.threshold is None else reading(asset.threshold, now_ms, t),
         shares=tuple(Share(name, round(100 * share)) for name, share in shares_of(asset)),
         spaces=spaces,
+        free=None if free is None else reading(free, now_ms, t),
         measures_energy=asset.measuring("energy") is not None,
     )
 

@@ -118,6 +118,17 @@ def test_a_gateway_that_is_gone_is_told_and_its_last_values_are_marked_as_old(pl
     assert layout_faults(page) == [] and contrast_faults(page) == []
 
 
+def test_the_free_spaces_follow_the_car_park_and_stand_on_the_page_once(plant: Plant, look: Look) -> None:
+    page = look(plant.url)
+    free = page.locator(".card.car_park [data-key$='|free_spaces']")
+    expect(free).to_have_count(1)
+    expect(free.locator(".value")).to_have_text("143")
+    plant.off = True
+    expect(free.locator(".value")).to_have_text("28", timeout=3_000)
+    expect(page.locator(".card.car_park .state")).to_have_text("nearly full", timeout=5_000)
+    expect(free.get_by_text("93 % taken")).to_be_visible()
+
+
 def test_energy_is_shown_with_cost_band_and_currency(plant: Plant, look: Look) -> None:
     page = look(plant.url)
     card = page.locator(".card.meter")

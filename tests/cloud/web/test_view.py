@@ -70,6 +70,7 @@ def test_a_car_park_shows_its_spaces_once() -> None:
     shown = card(only(live, "park"), NOW_MS, T)
     assert shown.spaces is not None and (shown.spaces.free, shown.spaces.taken, shown.spaces.percent) == (8, 92, 92)
     assert shown.state == "full" and shown.tiles == () and len(shown.charts) == 1
+    assert shown.free is not None and shown.free.text == "8" and [r.label for r in shown.rest] == ["capacity"]
 
 
 def test_a_counter_that_drifted_below_zero_is_shown_as_it_is_and_the_bar_stays_whole() -> None:
