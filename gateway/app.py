@@ -179,6 +179,9 @@ async def _wait(stop: asyncio.Event, for_s: float | None) -> None:
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+    """Cancels until they have ended: on Python 3.11 a library's wait_for can swallow a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=5.0)

@@ -67,7 +67,13 @@ def socket_path(outbox: Path) -> Path:
 async def listening(outbox: Path, answer: Answer) -> AsyncIterator[None]:
     """Answers one JSON object a line. Only the owner of the outbox listens, so a left-over socket may go."""
 
+    talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            talks[task] = writer
+            task.add_done_callback(talks.pop)
         try:
             while line := await reader.readline():
                 try:
@@ -92,6 +98,10 @@ async def listening(outbox: Path, answer: Answer) -> AsyncIterator[None]:
         finally:
             server.close()
             path.unlink(missing_ok=True)
+            for writer in talks.values():
+                writer.close()
+            if talks:
+                await asyncio.wait(list(talks), timeout=1.0)
 
 
 async def ask(outbox: Path, command: dict[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,9 @@ class Uplink:
         """Until cancelled. One WARNING when the uplink goes down, one INFO when it is back."""
         while True:
             try:
-                await self._session()
+                # In a task of its own: on Python 3.11 a TaskGroup whose child fails while the parent already waits
+                # leaves the parent counted as cancelled for ever, and _pass_cancellation would end the next session.
+                await asyncio.create_task(self._session(), name="uplink session")
             except UplinkDown as fault:
                 # random: jitter only, so that a site's gateways do not come back in step.
                 wait_s = delay_s(self._attempt, random.random(), LONGEST_BACK_OFF_S)  # noqa: S311
@@ -136,9 +138,6 @@ class Uplink:
 
     async def _connected(self, client: aiomqtt.Client, session: EdgeSession) -> None:
         self.counters["sessions"] += 1
-        await self._subscribe(client)
-        _pass_cancellation()
-        self._become("waiting for host")
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(client), name="uplink listens")
@@ -162,6 +161,9 @@ class Uplink:
                     )
 
     async def _listen(self, client: aiomqtt.Client) -> None:
+        await self._subscribe(client)
+        _pass_cancellation()
+        self._become("waiting for host")
         state = state_topic(self._host.host)
         async for message in client.messages:
             payload = message.payload if isinstance(message.payload, bytes) else b""
@@ -250,7 +252,10 @@ class HostGone(UplinkDown):
 
 
 def _pass_cancellation() -> None:
-    """aiomqtt waits with wait_for, which on Python 3.11 can swallow a cancellation that meets the answer."""
+    """aiomqtt waits with wait_for, which on Python 3.11 can swallow a cancellation that meets the answer.
+
+    Only for tasks of one session: 3.11's TaskGroup leaves the count of its parent task raised.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -88,7 +88,7 @@ class Host:
     def of(self, kind: str, device: str = "") -> list[Heard]:
         return [h for h in self.heard if h.topic.type == kind and h.topic.device == device]
 
-    async def until(self, true: Callable[[], bool], at_most_s: float = 10.0) -> None:
+    async def until(self, true: Callable[[], bool], at_most_s: float = 30.0) -> None:
         """Waits for something that the host has heard. Raises TimeoutError."""
         async with asyncio.timeout(at_most_s):
             while not true():

@@ -410,7 +410,7 @@ async def test_a_full_disk_keeps_samples_in_memory_then_refuses_and_goes_on_when
     resource.setrlimit(resource.RLIMIT_FSIZE, (max(p.stat().st_size for p in tmp_path.iterdir()), hard))
     ts_ms = 0
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not outbox.trouble:
                 ts_ms += 1
                 outbox.append(taken(block(ts_ms)))
@@ -422,7 +422,7 @@ async def test_a_full_disk_keeps_samples_in_memory_then_refuses_and_goes_on_when
             outbox.append(taken(block(ts_ms)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while outbox.trouble:
             await asyncio.sleep(0.01)
     outbox.stop()

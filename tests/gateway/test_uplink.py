@@ -43,13 +43,13 @@ class Rig:
             await self.sink.append(taken(found))
         await self.outbox.flush()
 
-    async def all_confirmed(self, at_most_s: float = 10.0) -> None:
+    async def all_confirmed(self, at_most_s: float = 30.0) -> None:
         async with asyncio.timeout(at_most_s):
             while (await self.outbox.pending())[0]:
                 await asyncio.sleep(0.01)
 
     async def online(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.uplink.state != "online":
                 await asyncio.sleep(0.01)
 
@@ -166,7 +166,7 @@ async def test_live_goes_first_and_the_backlog_beside_it_as_historical(mosquitto
         began = time.monotonic()
         await r.take(block(1000, FAN))
         await h.until(lambda: bool(h.of("DDATA", "fan")))
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 2.0
         assert not h.of("DDATA", "fan")[0].historical
         await r.all_confirmed()
         backlog = h.of("DDATA", "pump")
@@ -309,7 +309,7 @@ async def test_a_broker_that_refuses_is_told_clearly_and_sampling_goes_on(
     server.start()
     try:
         async with rig(tmp_path, server.port) as r:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not r.uplink.trouble:
                     await asyncio.sleep(0.01)
             await r.take(block(10))
@@ -325,7 +325,7 @@ async def test_a_host_name_that_does_not_exist_and_a_closed_port_are_told_in_wor
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with rig(tmp_path, free_port()) as r:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not r.uplink.trouble:
                 await asyncio.sleep(0.01)
         assert "refused" in r.uplink.trouble
