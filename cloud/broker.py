@@ -62,6 +62,17 @@ class _Incoming(asyncio.Queue[aiomqtt.Message]):
         super().put_nowait(item)
 
 
+def heed_cancellation() -> None:
+    """Raises CancelledError when this task was cancelled and something swallowed it.
+
+    asyncio.wait_for of Python 3.11, which aiomqtt awaits in publish and subscribe, does so when the answer comes in
+    the same moment (python/cpython#86296, mended in 3.12): the host would never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class HostLink:
     """One session. Made by `connected`, gone with it."""
 
@@ -94,6 +105,7 @@ class HostLink:
             # The will of an earlier session of ours came late: gateways would leave.
             log.info("own STATE was offline: online again", extra={"topic": topic})
             await self.say_state(True)
+            heed_cancellation()
         return topic, payload
 
     async def publish(self, topic: Topic, payload: bytes) -> None:
@@ -102,6 +114,7 @@ class HostLink:
             await self._client.publish(str(topic), payload)
         except aiomqtt.MqttError as fault:
             raise UplinkDown(str(fault)) from fault
+        heed_cancellation()
 
 
 def _state(online: bool, ts_ms: int) -> str:
@@ -114,6 +127,26 @@ def _says_offline(payload: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(said, dict) and said.get("online") is False
+
+
+@asynccontextmanager
+async def _entered(client: aiomqtt.Client) -> AsyncIterator[None]:
+    """`async with client`, but a connection that is being made is finished before a cancellation goes on.
+
+    aiomqtt 2.5 does not survive one in the middle: its callbacks then meet a cancelled future.
+    """
+    entering = asyncio.create_task(client.__aenter__(), name="mqtt[connect]")
+    try:
+        await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        await asyncio.wait([entering], timeout=3)
+        if entering.done() and entering.exception() is None:
+            await client.__aexit__(None, None, None)
+        raise
+    try:
+        yield
+    finally:
+        await client.__aexit__(None, None, None)
 
 
 @asynccontextmanager
@@ -140,12 +173,13 @@ async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[
         queue_type=queue,  # type: ignore[arg-type]  # called like the class that it makes
     )
     try:
-        async with client:
+        async with _entered(client):
             link = HostLink(client, queues[0], host_id, now_ms)
             try:
                 topics = [f"{NAMESPACE}/+/{kind}/+{'/+' if kind[0] == 'D' else ''}" for kind in SUBSCRIBED]
                 await client.subscribe([(topic, 1) for topic in (*topics, state_topic(host_id))])
                 await link.say_state(True)
+                heed_cancellation()
                 yield link
             finally:
                 # DISCONNECT makes the broker discard the will.

@@ -12,7 +12,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from cloud.broker import Broker, HostLink, connected
+from cloud.broker import Broker, HostLink, connected, heed_cancellation
 from cloud.commands import Command, confirmations, conflict, rebirth
 from cloud.dead_letters import DeadLetters
 from cloud.hearing import Hearing
@@ -136,7 +136,7 @@ class Collector:
         self._well("store", self._store.about)
         while True:
             await self._pending.filled.wait()
-            if self._pending.samples < MOST_IN_ROUND:
+            if self._pending.room_taken < MOST_IN_ROUND:
                 await asyncio.sleep(COLLECT_S)
             found = self._pending.take()
             try:
@@ -208,6 +208,7 @@ class Collector:
         """Until cancelled: a fault is told once, and the work begins anew after a growing pause."""
         attempt = 0
         while True:
+            heed_cancellation()
             try:
                 await work()
                 return

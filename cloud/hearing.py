@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cloud.counters import parse_counters
-from cloud.dead_letters import DeadLetters
+from cloud.dead_letters import MOST_BYTES, DeadLetters
 from cloud.live import LiveValues
 from cloud.rebirths import Rebirths
 from cloud.state.host import BornTags, EpochCounters, HostState
@@ -91,7 +91,7 @@ class Hearing:
             self._told.add(kind)
             log.warning("message is not understood", extra={"topic": topic[:200], "why": why[:200]})
         if len(self._rejected) < MOST_REJECTED:
-            self._rejected.append((node or NodeId("", ""), device, f"{topic[:200]}: {why}", payload))
+            self._rejected.append((node or NodeId("", ""), device, f"{topic[:200]}: {why}", payload[:MOST_BYTES]))
 
     def nobody(self, session: HostSession) -> None:
         """The MQTT session is over: nothing that is shown is fresh."""

@@ -140,6 +140,8 @@ class Index:
     def add(self, entries: Iterable[LedgerEntry]) -> None:
         for e in entries:
             self.numbers.setdefault((e.key.node, e.key.epoch), Numbers()).add(e.key.number, e.key.number)
+            if not e.last_ms:
+                continue  # nothing of it is in the database
             of_device = self.reach.setdefault((e.key.node, e.device), {})
             first, last = of_device.get(e.key.epoch, (e.first_ms, e.last_ms))
             of_device[e.key.epoch] = (min(first, e.first_ms), max(last, e.last_ms))
@@ -165,7 +167,7 @@ RUNS_SQL = """
                number - row_number() OVER (PARTITION BY "group", node, epoch ORDER BY number) AS island FROM ledger)
     GROUP BY "group", node, epoch, island"""
 REACH_SQL = """
-    SELECT "group", node, device, epoch, min(first_ms), max(last_ms) FROM ledger
+    SELECT "group", node, device, epoch, min(first_ms), max(last_ms) FROM ledger WHERE last_ms > 0
     GROUP BY "group", node, device, epoch"""
 COLLIDED_SQL = """
     SELECT "group", node, device, sum(collided) FROM ledger WHERE collided > 0 GROUP BY "group", node, device"""

@@ -12,36 +12,45 @@ MOST_IN_ROUND = 20_000  # samples; a round is one transaction
 MOST_PENDING = 200_000  # samples that wait for the store: about 50 MB
 
 
+def weight(data: Data) -> int:
+    """How much room a message takes, in samples of numbers; a text counts by its length."""
+    return len(data.samples) + sum(len(s.value) // 64 for s in data.samples if isinstance(s.value, str))
+
+
 @dataclass(slots=True)
 class Pending:
     """Data that waits for the store. Bounded: what does not fit is not taken, and so never confirmed."""
 
-    samples: int = 0
-    queue: deque[Data] = field(default_factory=deque)
+    room_taken: int = 0
+    queue: deque[tuple[int, Data]] = field(default_factory=deque)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, data: Data) -> bool:
-        if self.samples and self.samples + len(data.samples) > MOST_PENDING:
+        room = weight(data)
+        if self.room_taken and self.room_taken + room > MOST_PENDING:
             return False
-        self.queue.append(data)
-        self.samples += len(data.samples)
+        self.queue.append((room, data))
+        self.room_taken += room
         self.filled.set()
         return True
 
     def take(self) -> list[Data]:
         """Up to a round's worth, oldest first."""
         found: list[Data] = []
-        n = 0
-        while self.queue and (not found or n + len(self.queue[0].samples) <= MOST_IN_ROUND):
-            found.append(self.queue.popleft())
-            n += len(found[-1].samples)
-        self.samples -= n
+        taken = 0
+        while self.queue and (not found or taken + self.queue[0][0] <= MOST_IN_ROUND):
+            room, data = self.queue.popleft()
+            found.append(data)
+            taken += room
+        self.room_taken -= taken
         if not self.queue:
             self.filled.clear()
         return found
 
     def put_back(self, found: list[Data]) -> None:
-        self.queue.extendleft(reversed(found))
-        self.samples += sum(len(d.samples) for d in found)
-        if found:
+        """What could not be written stands first again, also above the bound."""
+        for data in reversed(found):
+            room = weight(data)
+            self.queue.appendleft((room, data))
+            self.room_taken += room
             self.filled.set()

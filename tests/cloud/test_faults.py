@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import socket
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.balance import Counts
-from cloud.broker import Broker, connected
+from cloud.broker import Broker, connected, heed_cancellation
 from cloud.config import InfluxV1
 from tests.cloud.hosts import HostProcess, running, until
 from tests.cloud.small_gateway import T0, SmallGateway, row, tags
@@ -177,6 +178,28 @@ async def test_too_many_incoming_messages_are_a_lost_session(
         with pytest.raises(UplinkDown, match="births may be among"):
             async for _ in link.messages():
                 pass
+
+
+async def test_a_cancellation_that_was_swallowed_is_heeded() -> None:
+    async def deaf() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        heed_cancellation()
+
+    heed_cancellation()
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+
+
+async def test_a_host_can_be_stopped_at_any_moment(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    for i in range(25):
+        before = time.monotonic()
+        async with running(tmp_path, mosquitto.port, online=False):
+            await asyncio.sleep(0.002 * i)
+        assert time.monotonic() - before < 5
 
 
 class TestProcess:

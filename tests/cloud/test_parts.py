@@ -15,8 +15,9 @@ from cloud.balance import Counts
 from cloud.counters import EpochSaid, parse_counters, parse_record
 from cloud.dead_letters import DeadLetters, Letter
 from cloud.host import intervals
-from cloud.ledger import Sums
+from cloud.ledger import Index, LedgerEntry, Sums
 from cloud.live import LiveValues
+from cloud.pending import Pending, weight
 from cloud.rebirths import LONGEST_MS, SHORTEST_MS, Rebirths
 from cloud.screen import digest_fits, screened, unfit, whole_batch
 from cloud.state.db import StateDb
@@ -124,6 +125,30 @@ def test_the_rate_looks_back_ten_seconds() -> None:
     assert stats.stored_per_s(200.0) == 0
     assert stats.counters["samples_stored"] == 5_000
     assert stats.latency() == {"p50": None, "p99": None, "n": 0}
+
+
+async def test_what_waits_keeps_its_order_and_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud.pending.MOST_PENDING", 10)
+    monkeypatch.setattr("cloud.pending.MOST_IN_ROUND", 4)
+    pending = Pending()
+    messages = [keyed(row(T0 + i, 1.0), row(T0 + i, 2.0)) for i in range(6)]
+    assert [pending.put(m) for m in messages] == [True] * 5 + [False]
+    first = pending.take()
+    assert first == messages[:2]
+    pending.put_back(first)
+    assert [pending.take(), pending.take(), pending.take()] == [messages[:2], messages[2:4], messages[4:5]]
+    assert (pending.room_taken, pending.filled.is_set()) == (0, False)
+    text = keyed(Sample("t", Datatype.STRING, T0, Quality.GOOD, "x" * 6_400))
+    assert weight(text) == 101
+    assert pending.put(text)  # alone it fits, however large
+    assert not pending.put(messages[0])
+
+
+def test_a_batch_without_stored_samples_reaches_nowhere() -> None:
+    index = Index()
+    index.add([LedgerEntry(KEY, "pump", "", 3, 3, 0, 0, 0)])
+    assert index.holds(KEY)
+    assert not index.overlaps(NODE, "pump", "e2", 0, T0)
 
 
 def test_anomalies_are_runs_of_true() -> None:
