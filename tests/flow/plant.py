@@ -64,7 +64,7 @@ class Plant:
         self.site = folder / "site.yaml"
         command = gaugeline("sim", "run", "demo", "--truth", str(self.truth_path), "--seed", "7")
         self.simulator = Child("simulator", command, folder, read_stdout=True)
-        self.gateway = Child("gateway", gaugeline("gateway", "run", str(self.site)), folder)
+        self.gateway = Child("gateway", gaugeline("gateway", "run", "--verbose", str(self.site)), folder)
         self.started_ms = now_ms()
 
     def start(self) -> None:

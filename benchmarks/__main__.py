@@ -1,0 +1,22 @@
+"""Runs every benchmark, or those that are named: `python -m benchmarks score_row`. Prints figures, judges nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPTS = ("score_row", "store_write", "outbox_append", "gateway_load")
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in SCRIPTS]
+    if unknown:
+        sys.stderr.write(f"no benchmark {', '.join(unknown)}; there are: {', '.join(SCRIPTS)}\n")
+        return 2
+    # A process each, so that none measures the memory of the one before.
+    codes = [subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode for name in names or SCRIPTS]
+    return 1 if any(codes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
