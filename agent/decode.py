@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,15 @@ _DTYPE: dict[RawType, str] = {
     "int64": "i8",
     "uint64": "u8",
     "float64": "f8",
+    "bcd16": "u2",
+    "bcd32": "u4",
 }
+_BCD = ("bcd16", "bcd32")
+
+
+_SHIFTS = 4 * np.arange(8, dtype=np.uint64)
+_TENS = 10 ** np.arange(8, dtype=np.uint64)
+_NONE: NDArray[np.intp] = np.array([], dtype=np.intp)
 
 
 class _Group:
@@ -46,6 +54,9 @@ class _Group:
         found = [(row, pattern) for row, (_, p) in enumerate(members) for pattern in self._patterns(p)]
         self._marked_rows = np.array([row for row, _ in found], dtype=np.intp)
         self._markers = np.array([pattern for _, pattern in found], dtype=self._unsigned.newbyteorder("="))
+        # Where a NaN is among the markers, every NaN is one, whatever its payload.
+        self._nan_means_none = np.array([any(m != m for m in p.invalid) for _, p in members])
+        self._bcd = raw in _BCD
         self.exact = {
             row: column
             for row, (column, p) in enumerate(members)
@@ -57,7 +68,7 @@ class _Group:
         width = 8 * self._dtype.itemsize
         patterns: list[int] = []
         for marker in point.invalid:
-            if native.kind == "f":
+            if native.kind == "f" and marker == marker:
                 patterns.append(int.from_bytes(np.array(marker, self._dtype).tobytes(), "big"))
             elif isinstance(marker, (int, float)) and float(marker).is_integer():
                 patterns.append(int(marker) & ((1 << width) - 1))
@@ -72,11 +83,23 @@ class _Group:
 
     def marked(self, numbers: NDArray[np.generic]) -> NDArray[np.intp]:
         """Columns whose raw pattern is one of their invalid markers."""
+        if self._nan_means_none.any():
+            return np.concatenate([self.columns[self._nan_means_none & np.isnan(numbers)], self._by_pattern(numbers)])
+        return self._by_pattern(numbers)
+
+    def _by_pattern(self, numbers: NDArray[np.generic]) -> NDArray[np.intp]:
         if not len(self._markers):
-            return self._marked_rows
+            return _NONE
         patterns = numbers.view(self._unsigned)[self._marked_rows]
         found: NDArray[np.intp] = self.columns[self._marked_rows[patterns == self._markers]]
         return found
+
+    def numbers(self, raw: NDArray[np.generic]) -> tuple[NDArray[np.generic], NDArray[np.intp]]:
+        """What the raw patterns mean, and the columns of those that mean no number: BCD with a digit above 9."""
+        if not self._bcd:
+            return raw, _NONE
+        digits = raw.astype(np.uint64)[:, None] >> _SHIFTS[None, : 2 * self._dtype.itemsize] & np.uint64(15)
+        return digits @ _TENS[: digits.shape[1]], self.columns[(digits > 9).any(axis=1)]
 
 
 class SpanDecoder:
@@ -97,6 +120,9 @@ class SpanDecoder:
             else:
                 groups.setdefault((p.type, p.order), []).append((column, p))
         self._groups = [_Group(raw, order, members, start) for (raw, order), members in groups.items()]
+        self._named = [
+            (column, dict(p.states), p.bit_names) for column, p in enumerate(planned.points) if p.states or p.bit_names
+        ]
         self._no_reason: CodeArray = np.zeros(len(planned.tags), np.uint8)
 
     def block(self, ts_ms: int, words: WordArray) -> Block:
@@ -107,17 +133,27 @@ class SpanDecoder:
         reason = self._no_reason
         others: dict[int, bool | int | str] = {}
         for group in self._groups:
-            numbers = group.decode(words)
+            patterns = group.decode(words)
+            numbers, none = group.numbers(patterns)
             raw[group.columns] = numbers
-            marked = group.marked(numbers)
-            if marked.size:
+            marked = group.marked(patterns)
+            if marked.size or none.size:
                 reason = reason.copy()
+                reason[none] = Reason.NOT_A_NUMBER
                 reason[marked] = Reason.INVALID_MARKER
             for row, column in group.exact.items():
                 others[column] = int(numbers[row])
                 raw[column] = np.nan
         for column, word, bit in self._bits:
             others[column] = bool(int(words[word]) >> bit & 1)
+        for column, states, bits in self._named:
+            name = _named(int(raw[column]), states, bits)
+            raw[column] = np.nan
+            if name is not None:
+                others[column] = name
+            elif not reason[column]:
+                reason = reason.copy()
+                reason[column] = Reason.OUT_OF_RANGE
         for column, p in self._strings:
             text = _text(words, p, self.planned.span.address)
             if text is None:
@@ -126,6 +162,13 @@ class SpanDecoder:
             else:
                 others[column] = text
         return self._scaling.block(ts_ms, raw, reason, others)
+
+
+def _named(number: int, states: Mapping[int, str], bit_names: Sequence[tuple[int, str]]) -> str | None:
+    """The name of a state, None when it has none; or the names of the bits that are set, '' when none is."""
+    if states:
+        return states.get(number)
+    return ", ".join(name for bit, name in bit_names if number >> bit & 1)
 
 
 def _text(words: WordArray, point: PointSpec, start: int) -> str | None:

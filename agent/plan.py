@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from agent.driver import Span
-from agent.spec import DeviceSpec, LineSpec, PointSpec, Table, datatype_of
+from agent.spec import DeviceSpec, LineSpec, PointSpec, Table
 from wire.errors import ConfigError
 from wire.tag import TagTable
 
@@ -19,6 +19,7 @@ MAX_REGISTERS, MAX_BITS = 125, 2000
 # One more request costs 13 characters of frame and two pauses of 3.5 characters; a register costs two characters.
 GAP_REGISTERS, GAP_BITS = 10, 160
 _BIT_TABLES = ("coil", "discrete")
+_WHOLE = ("int16", "uint16", "int32", "uint32", "bcd16", "bcd32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,10 @@ def _device_problems(device: DeviceSpec) -> Iterator[str]:
             yield f"{at}: low {p.low} is above high {p.high}"
         if min(p.deadband or 0.0, p.deadband_percent or 0.0, p.max_silence_s or 0.0) < 0:
             yield f"{at}: a deadband or silence cannot be negative"
-        wanted = datatype_of(p.type, p.scale, p.offset)
-        if p.tag.datatype is not wanted:
-            yield f"{at}: is declared {p.tag.datatype.name}, its {p.type} gives {wanted.name}"
+        if p.tag.datatype is not p.datatype:
+            yield f"{at}: is declared {p.tag.datatype.name}, its {p.type} gives {p.datatype.name}"
+        if (p.states or p.bit_names) and (p.type not in _WHOLE or p.scale != 1.0 or p.offset != 0.0):
+            yield f"{at}: named states and bits go with whole numbers as the device sends them"
 
 
 def _register_problems(device: DeviceSpec) -> Iterator[str]:

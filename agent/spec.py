@@ -12,7 +12,7 @@ from wire.tag import Asset, Datatype, Tag
 DriverName = Literal["modbus-tcp", "modbus-rtu", "serial-text"]
 Table = Literal["coil", "discrete", "input", "holding"]
 RawType = Literal[
-    "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string"
+    "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bcd16", "bcd32", "string"
 ]  # fmt: skip
 Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 """Where the bytes of a value lie. A is the most significant byte; 64-bit values follow the same rule over four
@@ -28,6 +28,8 @@ REGISTERS_OF: Mapping[str, int] = {
     "int64": 4,
     "uint64": 4,
     "float64": 4,
+    "bcd16": 1,
+    "bcd32": 2,
 }
 """Registers that a value of each type takes; a string takes PointSpec.length bytes, two in a register."""
 
@@ -42,6 +44,8 @@ class PointSpec:
     length: bytes of a string. field: the group of the frame's pattern (serial-text only; table is None then).
     deadband: absolute, in tag.unit; deadband_percent: of high - low, or of the last told value when low or high
     is missing. Neither: every sample is told. max_silence_s: told at the latest after this time, changed or not.
+    states: raw number -> its name; the tag is that text, and a number without a name is BAD. bit_names: bit -> its
+    name; the tag is the names of the bits that are set, joined by ', '. Both go with whole numbers only.
     """
 
     tag: Tag
@@ -60,11 +64,20 @@ class PointSpec:
     deadband: float | None = None
     deadband_percent: float | None = None
     max_silence_s: float | None = None
+    states: tuple[tuple[int, str], ...] = ()
+    bit_names: tuple[tuple[int, str], ...] = ()
 
     @property
     def registers(self) -> int:
         """Registers (or bits, in a bit table) that the point takes."""
         return -(-self.length // 2) if self.type == "string" else REGISTERS_OF[self.type]
+
+    @property
+    def datatype(self) -> Datatype:
+        """The datatype that its tag must have."""
+        if self.states or self.bit_names:
+            return Datatype.STRING
+        return datatype_of(self.type, self.scale, self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +163,8 @@ _UNSCALED: Mapping[str, Datatype] = {
     "uint64": Datatype.UINT64,
     "float32": Datatype.FLOAT,
     "float64": Datatype.DOUBLE,
+    "bcd16": Datatype.UINT16,
+    "bcd32": Datatype.UINT32,
     "string": Datatype.STRING,
 }
 
@@ -162,4 +177,4 @@ def datatype_of(raw: RawType, scale: float = 1.0, offset: float = 0.0) -> Dataty
     """
     if (scale == 1.0 and offset == 0.0) or raw in ("bool", "string"):
         return _UNSCALED[raw]
-    return Datatype.FLOAT if raw in ("int16", "uint16", "float32") else Datatype.DOUBLE
+    return Datatype.FLOAT if raw in ("int16", "uint16", "bcd16", "float32") else Datatype.DOUBLE

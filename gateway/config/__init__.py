@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.config import checks, convert
+from gateway.config import checks, convert, named
 from gateway.config.convert import Broker, OutboxSettings, Site
 from gateway.config.site import AssetConfig, BrokerConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
 from gateway.config.yaml_lines import Loc, M, YamlFile, nearest
@@ -32,9 +32,9 @@ def load_site(path: Path) -> Site:
     line_of = {line.name: line for line in lines.values()}
     _check_devices(file, devices, line_of)
     _check_tags(file, devices, tags, line_of)
-    named = {device.id: [tag for tag in tags[i].values() if tag] for i, device in devices.items()}
+    made_tags = {d.id: [t for tag in tags[i].values() for t in named.with_bits(tag)] for i, d in devices.items()}
     ids = {str(entry["id"]) for entry in _list(file, "devices") if isinstance(entry, dict) and "id" in entry}
-    checks.check_assets(file, assets, ids, {device: {t.name for t in found} for device, found in named.items()})
+    checks.check_assets(file, assets, ids, {d: {t.name for t in found} for d, found in made_tags.items()})
     models = {i: _model(file, i, asset) for i, asset in assets.items()}
     broker = _broker(file) if file.given(("broker",)) else None
     file.raise_problems()
@@ -43,7 +43,7 @@ def load_site(path: Path) -> Site:
 
     owner = {device: asset.id for asset in assets.values() for device in asset.devices}
     made = [
-        convert.device_spec(device, named[device.id], owner.get(device.id, ""), line_of[device.line].driver)
+        convert.device_spec(device, made_tags[device.id], owner.get(device.id, ""), line_of[device.line].driver)
         for device in devices.values()
     ]
     return Site(
@@ -53,7 +53,7 @@ def load_site(path: Path) -> Site:
         hosts=tuple(top.hosts),
         outbox=OutboxSettings(path.parent / top.outbox.path, top.outbox.commit_ms, int(top.outbox.max_mb * 1e6)),
         lines=tuple(convert.line_spec(line, [d for d in made if d.line == line.name]) for line in lines.values()),
-        assets=tuple(convert.asset_spec(asset, models[i], named) for i, asset in assets.items()),
+        assets=tuple(convert.asset_spec(asset, models[i], made_tags) for i, asset in assets.items()),
     )
 
 
@@ -101,7 +101,10 @@ def _check_tags(
         line = line_of.get(str(file.value(("devices", i, "line"))))
         device = devices.get(i)
         for j, tag in found.items():
-            checks.check_tag(file, ("devices", i, "tags", j), tag, device.frame if device else None, line)
+            loc = ("devices", i, "tags", j)
+            checks.check_tag(file, loc, tag, device.frame if device else None, line)
+            named.check_named(file, loc, tag, line is not None and line.driver == "serial-text")
+        named.check_bit_names_differ(file, ("devices", i, "tags"), found)
 
 
 def _broker(file: YamlFile) -> Broker | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.spec import AssetSpec, DeviceSpec, FrameSpec, LineSpec, PointSpec, RawType, datatype_of
 from gateway.config.site import AssetConfig, DeviceConfig, LineConfig, TagConfig
 from wire.ids import NodeId
-from wire.tag import Tag
+from wire.tag import Datatype, Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,9 @@ def raw_type(tag: TagConfig, driver: str) -> RawType:
 
 def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpec:
     kind = raw_type(tag, driver)
+    datatype = Datatype.STRING if tag.states or tag.bits else datatype_of(kind, tag.scale, tag.offset)
     return PointSpec(
-        tag=Tag(tag.name, device, datatype_of(kind, tag.scale, tag.offset), tag.unit, asset, tag.measures),
+        tag=Tag(tag.name, device, datatype, tag.unit, asset, tag.measures),
         table=tag.table,
         address=tag.address or 0,
         type=kind,
@@ -98,6 +99,8 @@ def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpe
         deadband=tag.deadband,
         deadband_percent=tag.deadband_percent,
         max_silence_s=tag.max_silence_s,
+        states=tuple(tag.states.items()),
+        bit_names=tuple(tag.bits.items()),
     )
 
 

@@ -111,6 +111,8 @@ class TagConfig(Model):
     unit: Annotated[str, Field(max_length=32)] = ""
     low: Number | None = None
     high: Number | None = None
+    states: dict[Whole, Text] = {}
+    bits: dict[Whole, Text] = {}
     invalid: list[Any] = []  # numbers or texts
     field: Text | None = None
     deadband: Annotated[Number, Field(ge=0)] | None = None

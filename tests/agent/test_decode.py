@@ -16,7 +16,8 @@ from agent.plan import plan_device
 from agent.spec import PointSpec
 from tests.agent.points import device, point
 from wire.block import Block, Quality, Reason
-from wire.errors import DeviceGarbled
+from wire.errors import ConfigError, DeviceGarbled
+from wire.tag import Datatype
 
 CODES = {
     "int16": "h", "uint16": "H", "int32": "i", "uint32": "I",
@@ -157,3 +158,50 @@ def test_an_answer_of_another_length_is_garbled() -> None:
     (planned,) = plan_device(device(point("a"), point("b", address=1)))
     with pytest.raises(DeviceGarbled, match="1 words answered, 2 asked"):
         SpanDecoder(planned).block(0, np.zeros(1, np.uint16))
+
+
+@given(st.integers(0, 99_999_999), st.sampled_from(ORDERS))
+def test_bcd_of_every_order(number: int, order: str) -> None:
+    pattern = int(str(number), 16)
+    assert one(point("a", raw="bcd32", order=order), on_the_wire("uint32", order, pattern))[0] == number
+    low = number % 10_000
+    words = on_the_wire("uint16", order, int(str(low), 16))
+    assert one(point("a", raw="bcd16", order=order), words) == (low, Quality.GOOD, Reason.NONE)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_bcd_digit_above_nine_is_bad_and_only_that_one(pattern: int) -> None:
+    digits = f"{pattern:08X}"
+    bad = any(d in "ABCDEF" for d in digits)
+    points = [point("a", raw="bcd32", order="CDAB", scale=0.1), point("b", address=2)]
+    words = on_the_wire("uint32", "CDAB", pattern)
+    found = {s.name: s for s in decoded(points, {0: words[0], 1: words[1], 2: 7}).samples()}
+    assert found["b"].value == 7
+    if bad:
+        assert found["a"][3:] == (Quality.BAD, None, Reason.NOT_A_NUMBER)
+    else:
+        assert found["a"].value == pytest.approx(int(digits) / 10)
+    marked = point("a", raw="bcd32", order="CDAB", invalid=(0xFFFFFFFF,))
+    assert one(marked, [0xFFFF, 0xFFFF])[2] is Reason.INVALID_MARKER
+
+
+def test_any_nan_is_the_marker_where_nan_is_one() -> None:
+    p = point("a", raw="float32", order="DCBA", invalid=(math.nan, -1.0))
+    for pattern in (0x7FC00000, 0x7FFFFFFF, 0xFFC00001):
+        assert one(p, on_the_wire("uint32", "DCBA", pattern)) == (None, Quality.BAD, Reason.INVALID_MARKER)
+    assert one(p, on_the_wire("float32", "DCBA", -1.0))[2] is Reason.INVALID_MARKER
+    assert one(p, on_the_wire("float32", "DCBA", 2.0))[0] == 2.0
+
+
+def test_named_states_and_bits() -> None:
+    mode = point("mode", raw="int16", states=((-1, "fault"), (0, "stopped"), (7, "running")), datatype=Datatype.STRING)
+    for word, wanted in ((0xFFFF, "fault"), (0, "stopped"), (7, "running")):
+        assert one(mode, [word]) == (wanted, Quality.GOOD, Reason.NONE)
+    assert one(mode, [3]) == (None, Quality.BAD, Reason.OUT_OF_RANGE)
+    names = ((0, "pump_on"), (4, "hot"), (31, "test"))
+    status = point("s", raw="uint32", order="CDAB", bit_names=names, invalid=(0xFFFFFFFF,), datatype=Datatype.STRING)
+    assert one(status, on_the_wire("uint32", "CDAB", 1 << 31 | 0b10001))[0] == "pump_on, hot, test"
+    assert one(status, [0, 0])[0] == "", "no bit is set: that is a value"
+    assert one(status, [0xFFFF, 0xFFFF])[2] is Reason.INVALID_MARKER
+    with pytest.raises(ConfigError, match="whole numbers"):
+        plan_device(device(point("a", raw="float32", states=((1, "x"),), datatype=Datatype.STRING)))

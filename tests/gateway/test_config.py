@@ -64,3 +64,27 @@ def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_bytes(b"\xff\xfe\x00group")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_site(tmp_path / "site.yaml")
+
+
+def test_named_bits_are_tags_of_their_own_wherever_the_order_puts_them(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    tags = "".join(
+        f"      - {{name: {order}, order: {order}, type: uint32, table: input, address: 9, bits: {{0: low, 31: top}}}}\n"  # noqa: E501
+        for order in ("ABCD", "CDAB", "BADC", "DCBA")
+    )
+    site.write_text(
+        "group: g\ngateway: w\nbroker: mqtt://127.0.0.1\nlines: [{name: plc, driver: modbus-tcp, host: 127.0.0.1}]\n"
+        f"devices:\n  - id: d\n    line: plc\n    tags:\n{tags}"
+        "      - {name: mode, table: input, address: 9, states: {0: 'off', 0x10: on}}\n"
+        "assets: [{id: a, devices: [d]}]\n"
+    )
+    (line,) = load_site(site).lines
+    points = {p.tag.name: p for p in line.devices[0].points}
+    assert points["mode"].states == ((0, "off"), (16, "on"))
+    assert points["mode"].tag.datatype is points["ABCD"].tag.datatype is Datatype.STRING
+    places = {name: (p.address, p.bit) for name, p in points.items() if p.type == "bool"}
+    assert places == {
+        "ABCD/low": (10, 0), "ABCD/top": (9, 15), "CDAB/low": (9, 0), "CDAB/top": (10, 15),
+        "BADC/low": (10, 8), "BADC/top": (9, 7), "DCBA/low": (9, 8), "DCBA/top": (10, 7),
+    }  # fmt: skip
+    assert all(p.tag.asset == "a" for p in points.values())
