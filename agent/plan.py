@@ -59,7 +59,7 @@ def check_line(line: LineSpec) -> None:
     if line.driver != "modbus-tcp":
         if not 50 <= line.baud <= 4_000_000:
             problems.append(f"line {line.name}: no serial port runs at {line.baud} baud; usual are 9600, 19200, 115200")
-        if not isinstance(line.port, str):
+        if not isinstance(line.port, str) and not line.by_socket:
             problems.append(f"line {line.name}: a serial line needs the path of its port, not {line.port!r}")
     if line.timeout_s <= 0:
         problems.append(f"line {line.name}: timeout_s must be greater than 0, not {line.timeout_s}")

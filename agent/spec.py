@@ -9,7 +9,7 @@ from typing import Literal
 
 from wire.tag import Asset, Datatype, Tag
 
-DriverName = Literal["modbus-tcp", "modbus-rtu", "serial-text"]
+DriverName = Literal["modbus-tcp", "modbus-rtu", "modbus-rtu-tcp", "serial-text"]
 Table = Literal["coil", "discrete", "input", "holding"]
 RawType = Literal[
     "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bcd16", "bcd32", "string"
@@ -109,11 +109,23 @@ class DeviceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RtsSpec:
+    """RTS switches an RS-485 transceiver. sending: its level meanwhile. before_s, after_s: how much longer it holds."""
+
+    sending: Literal["high", "low"] = "high"
+    before_s: float = 0.0
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class LineSpec:
     """One serial port or TCP endpoint with the devices on it.
 
-    host and port (an int) for modbus-tcp; port is the path of the serial port otherwise. timeout_s: the worst
-    usual response. gap_s: least pause before a request. quiet_s: silence after which a serial line counts as
+    host and port (an int) for modbus-tcp and modbus-rtu-tcp (RTU frames through a serial converter's socket); port
+    is the path of the serial port otherwise. baud, parity, stop_bits: of the bus, also of one behind a converter.
+    turnaround_s: what a device usually takes to begin its answer; None: as the driver's kind of line usually has it.
+    rts: None where the adapter switches by itself. timeout_s: the worst usual response. gap_s: least pause before a
+    request. quiet_s: silence after which a serial line counts as
     idle again. silent_polls: failed polls in a row after which a unit is declared dead; probe_s: how often a
     dead one is then asked.
     """
@@ -125,12 +137,19 @@ class LineSpec:
     baud: int = 9600
     parity: Literal["N", "E", "O"] = "N"
     stop_bits: Literal[1, 2] = 1
+    rts: RtsSpec | None = None
+    turnaround_s: float | None = None
     timeout_s: float = 1.0
     gap_s: float = 0.0
     quiet_s: float = 0.05
     silent_polls: int = 3
     probe_s: float = 10.0
     devices: tuple[DeviceSpec, ...] = ()
+
+    @property
+    def by_socket(self) -> bool:
+        """True when the line is a TCP endpoint, not a serial port."""
+        return self.driver in ("modbus-tcp", "modbus-rtu-tcp")
 
 
 @dataclass(frozen=True, slots=True)

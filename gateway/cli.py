@@ -135,7 +135,7 @@ def _check(site: Site) -> int:
     for problem in Scorers(site.assets, site.lines).problems():
         print(f"warning: not scored: {problem}", file=sys.stderr)
     for line in site.lines:
-        if line.driver != "modbus-tcp" and not Path(str(line.port)).exists():
+        if not line.by_socket and not Path(str(line.port)).exists():
             print(
                 f"warning: line {line.name}: {line.port} does not exist now; it is tried until it does", file=sys.stderr
             )

@@ -62,13 +62,13 @@ def dead_lines(site: Site, readings: list[Reading]) -> list[str]:
         devices = {device.id for device in line.devices}
         reasons = {r["reason"] for r in readings if r["device"] in devices}
         if reasons == {"line_down"}:
-            what = f"{line.host}:{line.port}" if line.driver == "modbus-tcp" else str(line.port)
-            problems.append(f"line {line.name}: {what} cannot be opened: {_advice(str(line.port), line.driver)}")
+            what = f"{line.host}:{line.port}" if line.by_socket else str(line.port)
+            problems.append(f"line {line.name}: {what} cannot be opened: {_advice(str(line.port), line.by_socket)}")
     return problems
 
 
-def _advice(port: str, driver: str) -> str:
-    if driver == "modbus-tcp":
+def _advice(port: str, by_socket: bool) -> str:
+    if by_socket:
         return "check host and port in site.yaml, the cable, and that the device is on"
     if not Path(port).exists():
         return "there is no such port; plug the adapter in or correct the path (ls /dev/serial/by-id)"

@@ -12,5 +12,6 @@ from agent.spec import DriverName, LineSpec
 DRIVERS: Mapping[DriverName, Callable[[LineSpec, Clock], Driver]] = {
     "modbus-tcp": ModbusDriver,
     "modbus-rtu": ModbusDriver,
+    "modbus-rtu-tcp": ModbusDriver,
     "serial-text": FramedSerialDriver,
 }

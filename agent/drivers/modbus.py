@@ -1,4 +1,4 @@
-"""Modbus TCP and RTU through pymodbus: one answer to one Span, or an error of our tree."""
+"""Modbus TCP, RTU and RTU over TCP through pymodbus: one answer to one Span, or an error of our tree."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import termios
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException
+from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
 from agent.driver import Answer, Clock, Frame, Span
 from agent.drivers.fence import FUNCTION, Fence
-from agent.drivers.ports import usable_parity, why_port_fails
+from agent.drivers.ports import switch_rts, usable_parity, why_port_fails
 from agent.drivers.replies import Replies, RtuReplies, TcpReplies
 from agent.spec import LineSpec
 from wire.errors import DeviceGarbled, DeviceRefused, DeviceSilent, LineDown
@@ -32,8 +34,10 @@ class ModbusDriver:
         self._line = line
         self._clock = clock
         self._serial = line.driver == "modbus-rtu"
+        # RTU frames name no request, whether they come from a port or from a converter's socket.
+        self._rtu = line.driver != "modbus-tcp"
         self._fence = Fence()
-        self._replies: Replies = RtuReplies(self._fence) if self._serial else TcpReplies()
+        self._replies: Replies = RtuReplies(self._fence) if self._rtu else TcpReplies()
         # A frame ends with 3.5 characters of silence, 1.75 ms above 19,200 baud. Source: Modbus over Serial
         # Line v1.02, section 2.5.1.1.
         frame_end_s = max(3.5 * 11 / line.baud, 0.00175) if self._serial else 0.0
@@ -58,7 +62,7 @@ class ModbusDriver:
         # pymodbus logs what we raise; our own line on each change of state is enough.
         logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
         self._down = False
-        if self._serial:
+        if self._rtu:
             self._replies = _renewed(RtuReplies(self._fence), self._replies)
         else:
             self._replies = _renewed(TcpReplies(), self._replies)
@@ -72,8 +76,14 @@ class ModbusDriver:
         if not opened:
             await self.close()
             raise LineDown(self._why_not())
-        if self._serial:
-            # A request of the process before us may still be answered.
+        if self._line.rts is not None and self._serial:
+            try:
+                switch_rts(self._where(), cast(Any, client.ctx.transport).sync_serial, self._line.rts)
+            except LineDown:
+                await self.close()
+                raise
+        if self._rtu:
+            # A request of the process before us, or of the connection before this one, may still be answered.
             self._busy_s = self._now_s()
             await self._listen(self._line.timeout_s)
 
@@ -84,7 +94,7 @@ class ModbusDriver:
             await asyncio.sleep(0)
 
     async def read(self, unit_id: int, span: Span) -> Answer:
-        if self._serial and self._fence.needed(unit_id, span, self._now_s()):
+        if self._rtu and self._fence.needed(unit_id, span, self._now_s()):
             fence = self._fence.choose(unit_id, span)
             if fence is None:
                 raise DeviceSilent(f"unit {unit_id}: too many requests are unanswered")
@@ -149,7 +159,7 @@ class ModbusDriver:
             await self.close()
             raise LineDown(f"{self._where()}: {replies.fault or 'the connection was lost'}")
         garbled = garbled or replies.fault or ("no whole answer in what came" if replies.heard_any else "")
-        if self._serial:
+        if self._rtu:
             self._busy_s = self._now_s()
             await self._listen(self._line.quiet_s)
         if garbled:
@@ -209,7 +219,7 @@ class ModbusDriver:
             )  # fmt: skip
         else:
             client = AsyncModbusTcpClient(
-                line.host, port=int(line.port),
+                line.host, port=int(line.port), framer=FramerType.RTU if self._rtu else FramerType.SOCKET,
                 retries=0, reconnect_delay=0, timeout=_NEVER_S, trace_packet=self._trace, trace_connect=self._connected,
             )  # fmt: skip
         client.set_max_no_responses(1 << 30)  # else pymodbus closes the connection after three time-outs

@@ -12,6 +12,7 @@ from gateway.config.yaml_lines import Loc, YamlFile, nearest
 
 # What the serial drivers of Linux offer as plain termios speeds; anything else needs a custom divisor.
 BAUD_RATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
+_BY_SOCKET = ("modbus-tcp", "modbus-rtu-tcp")
 _SERIAL_KEYS = ("baud", "parity", "stop_bits")
 _BIT_TABLES = ("coil", "discrete")
 _LAST_ADDRESS = 65_535
@@ -19,20 +20,29 @@ _LAST_ADDRESS = 65_535
 
 def check_line(file: YamlFile, loc: Loc, line: LineConfig) -> None:
     """A line has what its driver needs and nothing that its driver does not know."""
-    if line.driver == "modbus-tcp":
+    if line.rts is not None and line.driver != "modbus-rtu":
+        file.problem((*loc, "rts"), "only a modbus-rtu line on a port of this machine switches RTS", shown=False)
+    if line.driver in _BY_SOCKET:
         if line.host is None:
-            file.problem((*loc, "host"), "is missing: modbus-tcp needs the device's host name or address", shown=False)
+            whose = "device" if line.driver == "modbus-tcp" else "converter"
+            what = f"is missing: {line.driver} needs the {whose}'s host name or address"
+            file.problem((*loc, "host"), what, shown=False)
         if line.port is not None and (type(line.port) is not int or not 1 <= line.port <= 65_535):
             file.problem((*loc, "port"), "must be a TCP port, 1 to 65535")
         for key in _SERIAL_KEYS:
-            if getattr(line, key) is not None:
+            if getattr(line, key) is not None and line.driver == "modbus-tcp":
                 file.problem((*loc, key), "only a serial line has this; modbus-tcp has host and port")
+        _check_baud(file, loc, line)
         return
     if line.host is not None:
         file.problem((*loc, "host"), f"a {line.driver} line has no host; its port is a path such as /dev/ttyUSB0")
     if not isinstance(line.port, str) or not line.port:
         file.problem((*loc, "port"), "must be the path of a serial port, such as /dev/ttyUSB0", line.port is not None)
-    if line.baud is not None and line.baud not in BAUD_RATES:
+    _check_baud(file, loc, line)
+
+
+def _check_baud(file: YamlFile, loc: Loc, line: LineConfig) -> None:
+    if line.baud is not None and line.baud not in BAUD_RATES and line.driver != "modbus-tcp":
         possible = ", ".join(str(rate) for rate in BAUD_RATES)
         file.problem((*loc, "baud"), f"impossible baud rate; possible are {possible}")
 
@@ -45,7 +55,7 @@ def check_lines_differ(file: YamlFile, lines: Mapping[int, LineConfig]) -> None:
         if line.name in names:
             file.problem(("lines", i, "name"), "duplicate line")
         names.setdefault(line.name, i)
-        place = (line.host, line.port if line.driver != "modbus-tcp" else line.port or 502)
+        place = (line.host, line.port if line.driver not in _BY_SOCKET else line.port or 502)
         if place in ports:
             file.problem(("lines", i), f"line {ports[place]} has the same port already; put both devices on it", False)
         ports.setdefault(place, line.name)
@@ -63,7 +73,7 @@ def check_device(file: YamlFile, loc: Loc, device: DeviceConfig, line: LineConfi
     else:
         if device.frame is not None:
             file.problem((*loc, "frame"), f"only serial-text devices have frames; line {line.name} is {line.driver}")
-        if line.driver == "modbus-rtu" and not 1 <= device.unit_id <= 247:
+        if line.driver in ("modbus-rtu", "modbus-rtu-tcp") and not 1 <= device.unit_id <= 247:
             file.problem((*loc, "unit_id"), "must be 1 to 247 on a serial line (Modbus over serial line V1.02, 2.2)")
     if device.frame is not None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.spec import AssetSpec, DeviceSpec, FrameSpec, LineSpec, PointSpec, RawType, datatype_of
+from agent.spec import AssetSpec, DeviceSpec, FrameSpec, LineSpec, PointSpec, RawType, RtsSpec, datatype_of
 from gateway.config.site import AssetConfig, DeviceConfig, LineConfig, TagConfig
 from wire.ids import NodeId
 from wire.tag import Datatype, Tag
@@ -61,6 +61,8 @@ def line_spec(line: LineConfig, devices: Sequence[DeviceSpec]) -> LineSpec:
         baud=line.baud or 9600,
         parity=line.parity or "N",
         stop_bits=line.stop_bits or 1,
+        rts=RtsSpec(line.rts.sending, line.rts.before_s, line.rts.after_s) if line.rts else None,
+        turnaround_s=line.turnaround_s,
         timeout_s=line.timeout_s,
         gap_s=line.gap_s,
         quiet_s=line.quiet_s,

@@ -70,16 +70,26 @@ class OutboxConfig(Model):
     max_mb: Annotated[Number, Field(ge=1, le=1_000_000)] = 512
 
 
+class RtsConfig(Model):
+    """RTS switches the RS-485 transceiver of a port of the board."""
+
+    sending: Literal["high", "low"] = "high"
+    before_s: Annotated[Number, Field(ge=0, le=0.1)] = 0.0
+    after_s: Annotated[Number, Field(ge=0, le=0.1)] = 0.0
+
+
 class LineConfig(Model):
     """One serial port or TCP endpoint. None: not given; the driver decides what it may be."""
 
     name: Annotated[str, _id("line")]
     driver: DriverName
     host: Text | None = None
-    port: Any = None  # a number for modbus-tcp, a path for serial lines: checks says which
+    port: Any = None  # a number where there is a host, a path for serial lines: checks says which
     baud: Whole | None = None
     parity: Literal["N", "E", "O"] | None = None
     stop_bits: Literal[1, 2] | None = None
+    rts: RtsConfig | None = None
+    turnaround_s: Annotated[Number, Field(ge=0, le=60)] | None = None
     timeout_s: Seconds = 1.0
     gap_s: Annotated[Number, Field(ge=0, le=60)] = 0.0
     quiet_s: Annotated[Number, Field(ge=0, le=60)] = 0.05

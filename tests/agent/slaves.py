@@ -70,11 +70,14 @@ class RtuSlave:
         self.port = os.ttyname(slave)
         self._slave = slave
         os.set_blocking(self._master, False)
+        self._begin()
+        asyncio.get_running_loop().add_reader(self._master, self._readable)
+        return self
+
+    def _begin(self) -> None:
         self._asked: asyncio.Queue[bytes] = asyncio.Queue()
         self._rest = b""
-        asyncio.get_running_loop().add_reader(self._master, self._readable)
         self._task = asyncio.create_task(self._answer())
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
@@ -94,7 +97,10 @@ class RtuSlave:
         os.write(self._master, data)
 
     def _readable(self) -> None:
-        self._rest += os.read(self._master, 4096)
+        self._came(os.read(self._master, 4096))
+
+    def _came(self, data: bytes) -> None:
+        self._rest += data
         while len(self._rest) >= 8:
             request, self._rest = self._rest[:8], self._rest[8:]
             assert with_crc(request[:-2]) == request
@@ -116,6 +122,39 @@ class RtuSlave:
     async def _late(self, request: bytes, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         self.say(self.twist(with_crc(request[:1] + reply_pdu(request[1:6], self.illegal))))
+
+
+class RtuTcpSlave(RtuSlave):
+    """The same units behind a serial converter: late answers come on whatever connection is open by then."""
+
+    host, tcp_port = "127.0.0.1", 0
+    _writer: asyncio.StreamWriter | None = None
+
+    async def __aenter__(self) -> RtuTcpSlave:
+        self._server = await asyncio.start_server(self._serve, self.host, 0)
+        self.tcp_port = self._server.sockets[0].getsockname()[1]
+        self._begin()
+        return self
+
+    def unplug(self) -> None:
+        self._server.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """The connection ends; the bus behind it goes on."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def say(self, data: bytes) -> None:
+        if self._writer is not None:
+            self._writer.write(data)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        while data := await reader.read(4096):
+            self._came(data)
+        writer.close()
 
 
 Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from pymodbus.client import AsyncModbusSerialClient
 
 from agent.driver import Span
 from agent.drivers.modbus import ModbusDriver
-from agent.spec import LineSpec
-from tests.agent.slaves import RtuSlave, TcpSlave, bit, register, with_crc, words
+from agent.drivers.ports import switch_rts
+from agent.spec import LineSpec, RtsSpec
+from tests.agent.slaves import RtuSlave, RtuTcpSlave, TcpSlave, bit, register, with_crc, words
 from wire.errors import DeviceGarbled, DeviceRefused, DeviceSilent, FieldError, LineDown
 
 TIMEOUT_S = 0.02
@@ -23,6 +26,13 @@ FAST: dict[str, Any] = {"baud": 115200, "timeout_s": TIMEOUT_S, "quiet_s": 0.005
 
 def rtu(slave: RtuSlave, **rest: Any) -> ModbusDriver:
     return ModbusDriver(LineSpec("bus", "modbus-rtu", **{"port": slave.port} | FAST | rest), lambda: 1234)
+
+
+def any_rtu(slave: RtuSlave, **rest: Any) -> ModbusDriver:
+    if not isinstance(slave, RtuTcpSlave):
+        return rtu(slave, **rest)
+    where = {"host": slave.host, "port": slave.tcp_port}
+    return ModbusDriver(LineSpec("far", "modbus-rtu-tcp", **where | FAST | rest), lambda: 1234)
 
 
 def tcp(slave: TcpSlave, **rest: Any) -> ModbusDriver:
@@ -53,7 +63,38 @@ async def test_every_table_over_tcp() -> None:
         await driver.close()
 
 
-def late_device(seed: int, overtakes: bool = False) -> RtuSlave:
+async def test_every_table_over_rtu_over_tcp() -> None:
+    async with RtuTcpSlave() as slave:
+        driver = any_rtu(slave, timeout_s=0.2)
+        await driver.open()
+        for span in EVERY_TABLE:
+            assert list((await driver.read(1, span)).words) == words(span.table, span.address, span.count)
+        slave.drop()
+        with pytest.raises(LineDown):
+            await driver.read(1, EVERY_TABLE[0])
+        await driver.open()
+        assert list((await driver.read(1, Span("holding", 4, 2))).words) == words("holding", 4, 2)
+        await driver.close()
+
+
+async def test_an_answer_to_the_connection_before_is_not_taken_on_the_next() -> None:
+    """The converter sends it to whoever is connected when it comes."""
+    delays = [0.15, 0.0, 0.0, 0.0]
+    async with RtuTcpSlave(lambda _: delays.pop(0)) as slave:
+        driver = any_rtu(slave, timeout_s=0.05)
+        await driver.open()
+        with pytest.raises(DeviceSilent):
+            await driver.read(1, Span("holding", 0, 2))
+        await driver.open()
+        for _ in range(2):  # the fence itself may time out behind the slow answer
+            with suppress(DeviceSilent):
+                answer = await driver.read(1, Span("holding", 50, 2))
+                assert list(answer.words) == words("holding", 50, 2)
+        assert driver.late >= 1
+        await driver.close()
+
+
+def late_device(seed: int, overtakes: bool = False, kind: type[RtuSlave] = RtuSlave) -> RtuSlave:
     """Answers late at random, in order: in time, a little late, up to eight time-outs late, or never."""
     dice = random.Random(seed)
 
@@ -65,7 +106,7 @@ def late_device(seed: int, overtakes: bool = False) -> RtuSlave:
             return dice.uniform(TIMEOUT_S, 1.5 * TIMEOUT_S)
         return dice.uniform(1.5 * TIMEOUT_S, 8 * TIMEOUT_S) if roll < 0.97 else None
 
-    return RtuSlave(delay_s, units=frozenset({1, 2}), overtakes=overtakes)
+    return kind(delay_s, units=frozenset({1, 2}), overtakes=overtakes)
 
 
 def any_request(dice: random.Random) -> tuple[int, Span]:
@@ -73,11 +114,13 @@ def any_request(dice: random.Random) -> tuple[int, Span]:
     return dice.choice([1, 2]), Span(table, dice.choice([0, 10, 20, 30]), dice.choice([2, 2, 2, 5]))
 
 
+@pytest.mark.parametrize("kind", [RtuSlave, RtuTcpSlave])
 @pytest.mark.parametrize("overtakes", [False, True])
-async def test_late_answers_never_become_another_registers_value(overtakes: bool) -> None:
+async def test_late_answers_never_become_another_registers_value(overtakes: bool, kind: type[RtuSlave]) -> None:
+    """The long run, 10,000 polls, is benchmarks/late_replies.py."""
     dice, right, failed = random.Random(5), 0, 0
-    async with late_device(4, overtakes) as slave:
-        driver = rtu(slave)
+    async with late_device(4, overtakes, kind) as slave:
+        driver = any_rtu(slave)
         await driver.open()
         for _ in range(300):
             unit_id, span = any_request(dice)
@@ -196,6 +239,33 @@ async def test_a_device_that_has_nothing_beyond_its_registers_is_read_all_the_sa
             assert list((await driver.read(1, Span("holding", 20, 4))).words) == words("holding", 20, 4)
         with pytest.raises(DeviceRefused):
             await driver.read(1, Span("holding", 30, 4))
+        await driver.close()
+
+
+async def test_a_port_that_cannot_switch_rts_says_what_to_do() -> None:
+    async with RtuSlave() as slave:
+        driver = rtu(slave, rts=RtsSpec())
+        with pytest.raises(LineDown, match=r"cannot switch RTS for RS-485.*remove rts"):
+            await driver.open()
+        assert not driver.is_open
+
+
+@pytest.mark.parametrize(("sending", "levels"), [("high", (True, False)), ("low", (False, True))])
+def test_rts_is_switched_by_the_kernel(sending: Any, levels: tuple[bool, bool]) -> None:
+    port = SimpleNamespace(rs485_mode=None)
+    switch_rts("/dev/ttyAMA0", port, RtsSpec(sending, 0.001, 0.002))
+    mode: Any = port.rs485_mode
+    assert (mode.rts_level_for_tx, mode.rts_level_for_rx) == levels
+    assert (mode.delay_before_tx, mode.delay_before_rx) == (0.001, 0.002)
+
+
+async def test_a_link_by_id_is_as_good_as_the_port(tmp_path: Path) -> None:
+    async with RtuSlave() as slave:
+        link = tmp_path / "usb-FTDI_FT232R_USB_UART_A5069RR4-if00-port0"
+        link.symlink_to(slave.port)
+        driver = rtu(slave, port=str(link), parity="E")
+        await driver.open()
+        assert list((await driver.read(1, Span("input", 0, 1))).words) == [register("input", 0)]
         await driver.close()
 
 
