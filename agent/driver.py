@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.spec import Table
+from agent.spec import Illegal, Table
 
 Clock = Callable[[], int]
 """UTC epoch milliseconds; may step back."""
@@ -48,6 +48,26 @@ class Frame:
 
     ts_ms: int
     text: str | None
+
+
+class Memory(Protocol):
+    """What was learned of devices before this start. place: where the device is asked; another one there is new."""
+
+    def illegal(self, device: str, place: str) -> Sequence[Illegal]: ...
+
+    def learned(self, device: str, place: str, illegal: Sequence[Illegal]) -> None:
+        """All that is known now. Never raises, and never blocks for long."""
+        ...
+
+
+class NoMemory:
+    """A Memory for one run."""
+
+    def illegal(self, device: str, place: str) -> Sequence[Illegal]:
+        return ()
+
+    def learned(self, device: str, place: str, illegal: Sequence[Illegal]) -> None:
+        return
 
 
 class Driver(Protocol):

@@ -85,11 +85,11 @@ async def _asked(
     """Polls each device at its period until the line goes down. A poll that is too late for its turn is skipped."""
     loop = asyncio.get_running_loop()
     start_s = loop.time()
-    turns = [(start_s, i) for i in range(len(units))]
+    turns = [(start_s, i, period_s) for i, unit in enumerate(units) for period_s in unit.periods_s]
     heapq.heapify(turns)
     while True:
-        due_s, i = turns[0]
-        unit, period_s = units[i], units[i].device.period_s
+        due_s, i, period_s = turns[0]
+        unit = units[i]
         if (wait_s := due_s - loop.time()) > 0:
             await asyncio.sleep(wait_s)
         if unit.breaker.may_ask(loop.time()):
@@ -101,13 +101,13 @@ async def _asked(
                 except LineDown as fault:
                     yield replace(unit.missed(clock, loop.time(), fault), fault=fault)
                     return
-            poll = await unit.ask(driver, clock, loop.time())
+            poll = await unit.ask(driver, clock, loop.time(), period_s)
             yield poll
             if poll.fault is not None:
                 return
         behind = max(0, int((loop.time() - due_s) / period_s) - 1)
         status.overruns += behind
-        heapq.heapreplace(turns, (due_s + (1 + behind) * period_s, i))
+        heapq.heapreplace(turns, (due_s + (1 + behind) * period_s, i, period_s))
 
 
 async def _streamed(

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from agent.decode import SpanDecoder
 from agent.decode_text import FrameDecoder
-from agent.driver import Clock
+from agent.driver import Clock, Memory, NoMemory
 from agent.drivers import DRIVERS
 from agent.line import polls
-from agent.plan import check_line
+from agent.plan import PlannedSpan, check_line
 from agent.report import Reporter
 from agent.score import Scorers
 from agent.spec import LineSpec
@@ -52,12 +52,13 @@ async def run_line(
     high_water: Mapping[tuple[str, str], int],
     scorers: Scorers,
     status: LineStatus,
+    memory: Memory | None = None,
 ) -> None:
     """Runs until cancelled. high_water: (device, tag name) -> the newest stamp told before this start.
 
     Raises ConfigError when the line cannot be planned; an error of the sink passes through.
     """
-    field = _Field(line, Stamps(high_water), status)
+    field = _Field(line, Stamps(high_water), status, memory or NoMemory())
     async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
         async for poll in happenings:
             if poll.back:
@@ -68,7 +69,7 @@ async def run_line(
             for reading in poll.readings:
                 block = field.decode(reading)
                 polled_ms = max(polled_ms, block.ts_ms)
-                kept, suppressed = field.reporters[reading.tags].worth_telling(block)
+                kept, suppressed = field.reporter(reading).worth_telling(block)
                 told += [] if kept is None else [kept]
                 told += [field.stamps.risen(score) for score in scorers.score(block)]
                 if suppressed:
@@ -79,17 +80,20 @@ async def run_line(
 
 
 async def read_cycles(
-    lines: Sequence[LineSpec], cycles: int, clock: Clock
+    lines: Sequence[LineSpec], cycles: int, clock: Clock, memory: Memory | None = None
 ) -> AsyncGenerator[tuple[LineSpec, Block], None]:
     """Every device's Blocks of so many polls, unfiltered and unscored; ends by itself. For `gateway read`."""
     for line in lines:
         status = LineStatus()
-        field = _Field(replace(line, silent_polls=cycles + 1), Stamps({}), status)  # nobody is given up meanwhile
-        left = {device.id: cycles for device in line.devices}
+        field = _Field(replace(line, silent_polls=cycles + 1), Stamps({}), status, memory or NoMemory())
+        # Nobody is given up meanwhile. Everything is due at the start, also what is read rarely.
+        left = {(unit.device.id, period_s): cycles for unit in field.units for period_s in unit.periods_s or [0.0]}
         async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
             async for poll in happenings:
-                if poll.readings and left[poll.device] > 0:
-                    left[poll.device] -= 1
+                due = [key for key in left if key[0] == poll.device and poll.period_s in (None, key[1]) and left[key]]
+                if poll.readings and due:
+                    for key in due:
+                        left[key] -= 1
                     for reading in poll.readings:
                         yield line, field.decode(reading)
                 if not any(left.values()):
@@ -99,24 +103,32 @@ async def read_cycles(
 class _Field:
     """What a line needs at every poll, made once."""
 
-    def __init__(self, line: LineSpec, stamps: Stamps, status: LineStatus) -> None:
+    def __init__(self, line: LineSpec, stamps: Stamps, status: LineStatus, memory: Memory) -> None:
         check_line(line)
         status.name = line.name
         self.stamps = stamps
-        self.units = [Unit(device, line, status) for device in line.devices]
-        self.reporters: dict[TagTable, Reporter] = {}
+        self.units = [Unit(device, line, status, memory) for device in line.devices]
+        self._reporters: dict[TagTable, Reporter] = {}
         self._decoders: dict[TagTable, SpanDecoder | FrameDecoder] = {}
         for unit in self.units:
             for planned in unit.spans:
-                self._decoders[planned.tags] = SpanDecoder(planned)
-                self.reporters[planned.tags] = Reporter(planned.points, planned.tags)
+                self._adopt(planned)
             if not unit.spans:
                 self._decoders[unit.tables[0]] = FrameDecoder(unit.device, unit.tables[0])
-                self.reporters[unit.tables[0]] = Reporter(unit.device.points, unit.tables[0])
+                self._reporters[unit.tables[0]] = Reporter(unit.device.points, unit.tables[0])
+
+    def _adopt(self, planned: PlannedSpan) -> None:
+        self._decoders[planned.tags] = SpanDecoder(planned)
+        self._reporters[planned.tags] = Reporter(planned.points, planned.tags)
+
+    def reporter(self, reading: Reading) -> Reporter:
+        return self._reporters[reading.tags]
 
     def decode(self, reading: Reading) -> Block:
         """A Block whose stamp is above all earlier ones of its tags."""
         ts_ms = self.stamps.rising(reading.tags, reading.ts_ms)
+        if reading.planned is not None and reading.tags not in self._decoders:  # a refusal has changed the plan
+            self._adopt(reading.planned)
         decoder, content = self._decoders[reading.tags], reading.content
         if isinstance(decoder, SpanDecoder) and content is not None and not isinstance(content, str):
             return decoder.block(ts_ms, content)

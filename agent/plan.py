@@ -6,42 +6,52 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from agent.driver import Span
-from agent.spec import DeviceSpec, LineSpec, PointSpec, Table
+from agent.join import join
+from agent.spec import DeviceSpec, Illegal, LineSpec, PointSpec, Table
+from agent.wire_time import CHARACTERS, WireTime
 from wire.errors import ConfigError
 from wire.tag import TagTable
 
 MAX_REGISTERS, MAX_BITS = 125, 2000
 """Most registers, most bits in one answer. Source: Modbus Application Protocol v1.1b3, sections 6.1 to 6.4."""
 
-# One more request costs 13 characters of frame and two pauses of 3.5 characters; a register costs two characters.
-GAP_REGISTERS, GAP_BITS = 10, 160
 _BIT_TABLES = ("coil", "discrete")
 _WHOLE = ("int16", "uint16", "int32", "uint32", "bcd16", "bcd32")
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedSpan:
-    """One request of a device's poll and the points that its answer holds, in the column order of tags."""
+    """One request of a device, made every period_s. points: what its answer holds, in the column order of tags."""
 
     device: str
     span: Span
     points: tuple[PointSpec, ...]
     tags: TagTable
+    period_s: float
 
 
-def plan_device(device: DeviceSpec) -> tuple[PlannedSpan, ...]:
-    """The Spans of one polled device. Raises ConfigError with every problem of the device."""
+def plan_device(
+    device: DeviceSpec, cost: WireTime = CHARACTERS, learned: Sequence[Illegal] = ()
+) -> tuple[PlannedSpan, ...]:
+    """The Spans of one polled device: the least wire time within its limits, across nothing illegal.
+
+    learned: illegal addresses beside those of the device's own list. Raises ConfigError with every problem of the
+    device.
+    """
     problems = [*_device_problems(device), *_register_problems(device)]
     if problems:
         raise ConfigError(problems)
+    together: dict[tuple[float, Table], list[PointSpec]] = {}
+    for p in device.points:
+        if p.table is not None:
+            together.setdefault((p.period_s or device.period_s, p.table), []).append(p)
     spans: list[PlannedSpan] = []
-    ordered = sorted(device.points, key=lambda p: (p.table or "", p.address, p.registers))
-    for table, points in groupby(ordered, key=lambda p: p.table):
-        assert table is not None
-        spans += [_planned(device, table, group) for group in _joined(list(points), _limit(device, table))]
+    for (period_s, table), points in sorted(together.items()):
+        illegal = [i for i in (*device.illegal, *learned) if i.table == table]
+        for group in join(points, _limit(device, table), illegal, cost):
+            spans.append(planned_span(device.id, table, group, period_s))
     return tuple(spans)
 
 
@@ -72,32 +82,17 @@ def check_line(line: LineSpec) -> None:
         raise ConfigError(problems)
 
 
-def _limit(device: DeviceSpec, table: Table) -> int:
-    return MAX_BITS if table in _BIT_TABLES else device.max_registers
-
-
-def _joined(points: Sequence[PointSpec], limit: int) -> Iterator[list[PointSpec]]:
-    """points of one table, by address -> groups that one request covers. Greedy from the left is the fewest."""
-    gap = GAP_BITS if points[0].table in _BIT_TABLES else GAP_REGISTERS
-    group: list[PointSpec] = []
-    start = end = 0
-    for point in points:
-        last = max(end, point.address + point.registers)
-        if group and (last - start > limit or point.address - end > gap):
-            yield group
-            group = []
-        if not group:
-            start, last = point.address, point.address + point.registers
-        group.append(point)
-        end = last
-    yield group
-
-
-def _planned(device: DeviceSpec, table: Table, points: list[PointSpec]) -> PlannedSpan:
-    start = points[0].address
+def planned_span(device: str, table: Table, points: Sequence[PointSpec], period_s: float) -> PlannedSpan:
+    """One request that covers the points."""
+    start = min(p.address for p in points)
     end = max(p.address + p.registers for p in points)
-    tags = TagTable([p.tag for p in points])
-    return PlannedSpan(device.id, Span(table, start, end - start), tuple(points), tags)
+    return PlannedSpan(
+        device, Span(table, start, end - start), tuple(points), TagTable([p.tag for p in points]), period_s
+    )
+
+
+def _limit(device: DeviceSpec, table: Table) -> int:
+    return device.max_bits if table in _BIT_TABLES else device.max_registers
 
 
 def _device_problems(device: DeviceSpec) -> Iterator[str]:
@@ -118,6 +113,8 @@ def _device_problems(device: DeviceSpec) -> Iterator[str]:
             yield f"{at}: scale must be a number other than 0 and offset a number, not {p.scale} and {p.offset}"
         if p.low is not None and p.high is not None and p.low > p.high:
             yield f"{at}: low {p.low} is above high {p.high}"
+        if p.period_s is not None and p.period_s <= 0:
+            yield f"{at}: period_s must be greater than 0, not {p.period_s}"
         if min(p.deadband or 0.0, p.deadband_percent or 0.0, p.max_silence_s or 0.0) < 0:
             yield f"{at}: a deadband or silence cannot be negative"
         if p.tag.datatype is not p.datatype:
@@ -132,6 +129,8 @@ def _register_problems(device: DeviceSpec) -> Iterator[str]:
         yield f"{where}: unit_id must be 0 to 255, not {device.unit_id}"
     if not 1 <= device.max_registers <= MAX_REGISTERS:
         yield f"{where}: max_registers must be 1 to {MAX_REGISTERS}, not {device.max_registers}"
+    if not 1 <= device.max_bits <= MAX_BITS:
+        yield f"{where}: max_bits must be 1 to {MAX_BITS}, not {device.max_bits}"
     for p in device.points:
         at = f"{where}: tag {p.tag.name}"
         if p.table is None:
@@ -148,6 +147,9 @@ def _register_problems(device: DeviceSpec) -> Iterator[str]:
             yield f"{at}: address {p.address} with {p.registers} registers lies outside 0 to 65535"
         if p.registers > _limit(device, p.table):
             yield f"{at}: needs {p.registers} registers, the device gives {device.max_registers} in one answer"
+        for i in device.illegal:
+            if i.table == p.table and i.holds(p.address, p.address + p.registers):
+                yield f"{at}: lies in {i}, which the device lists as illegal"
         if any(isinstance(marker, str) for marker in p.invalid):
             yield f"{at}: an invalid marker of a register is a number"
 

@@ -44,8 +44,9 @@ class PointSpec:
     length: bytes of a string. field: the group of the frame's pattern (serial-text only; table is None then).
     deadband: absolute, in tag.unit; deadband_percent: of high - low, or of the last told value when low or high
     is missing. Neither: every sample is told. max_silence_s: told at the latest after this time, changed or not.
-    states: raw number -> its name; the tag is that text, and a number without a name is BAD. bit_names: bit -> its
-    name; the tag is the names of the bits that are set, joined by ', '. Both go with whole numbers only.
+    period_s: time between two polls, where it is not the device's. states: raw number -> its name; the tag is that
+    text, and a number without a name is BAD. bit_names: bit -> its name; the tag is the names of the bits that are
+    set, joined by ', '. Both go with whole numbers only.
     """
 
     tag: Tag
@@ -64,6 +65,7 @@ class PointSpec:
     deadband: float | None = None
     deadband_percent: float | None = None
     max_silence_s: float | None = None
+    period_s: float | None = None
     states: tuple[tuple[int, str], ...] = ()
     bit_names: tuple[tuple[int, str], ...] = ()
 
@@ -78,6 +80,34 @@ class PointSpec:
         if self.states or self.bit_names:
             return Datatype.STRING
         return datatype_of(self.type, self.scale, self.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Illegal:
+    """Addresses of a table, start to end - 1, that no request may touch. start == end: none may reach across start."""
+
+    table: Table
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        if self.start == self.end:
+            return f"{self.table} not across {self.start}"
+        return f"{self.table} {self.start}" + (f"-{self.end - 1}" if self.end - self.start > 1 else "")
+
+    def holds(self, start: int, end: int) -> bool:
+        """True when an address from start to end - 1 is one of these."""
+        return self.start < end and self.end > start and self.start < self.end
+
+    def parts(self, end: int, start: int) -> bool:
+        """True when these lie between a value that ends before end and one that begins at start."""
+        if self.start == self.end:
+            return end <= self.start <= start
+        return self.start < start and self.end > end
+
+    def crossed(self, start: int, end: int) -> bool:
+        """True when a request from start to end - 1 would touch these, or reach across."""
+        return self.start < end and self.end > start
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +126,8 @@ class DeviceSpec:
     """One physical device on a line.
 
     period_s: time between two polls; for a streaming device the longest usual time between two frames.
-    max_registers: the most registers that the device gives in one answer. frame: serial-text only.
+    max_registers, max_bits: the most that the device gives in one answer. illegal: addresses that it must not be
+    asked for. frame: serial-text only.
     """
 
     id: str
@@ -104,6 +135,8 @@ class DeviceSpec:
     unit_id: int = 1
     period_s: float = 1.0
     max_registers: int = 125
+    max_bits: int = 2000
+    illegal: tuple[Illegal, ...] = ()
     frame: FrameSpec | None = None
     points: tuple[PointSpec, ...] = ()
 

@@ -10,7 +10,7 @@ from wire.tag import TagTable
 
 
 class Stamps:
-    """The newest stamp of every TagTable. A tag must always stand in the same table."""
+    """The newest stamp of every TagTable. A tag that has moved to a new table does not return to the old one."""
 
     def __init__(self, high_water: Mapping[tuple[str, str], int]) -> None:
         """high_water: (device, tag name) -> the newest stamp told before."""
@@ -22,6 +22,8 @@ class Stamps:
         newest = self._newest.get(tags)
         if newest is None:
             newest = max((self._high_water.get((tags.device, name), -1) for name in tags.names), default=-1)
+            # A new plan puts tags into other tables: those begin above all earlier ones of the device.
+            newest = max([newest, *(at for table, at in self._newest.items() if table.device == tags.device)])
         stamp = max(ts_ms, newest + 1)
         self._newest[tags] = stamp
         return stamp

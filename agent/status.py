@@ -11,7 +11,10 @@ UnitState = Literal["unknown", "answering", "silent", "dead"]
 
 @dataclass(slots=True)
 class UnitStatus:
-    """Counters of one device since start. last_error: text of the last fault, '' when there was none."""
+    """Counters of one device since start. last_error: text of the last fault, '' when there was none.
+
+    illegal: addresses that the device was found to refuse, as text.
+    """
 
     state: UnitState = "unknown"
     polls: int = 0
@@ -21,6 +24,7 @@ class UnitStatus:
     garbled: int = 0
     unparsed: int = 0
     last_answer_ms: int | None = None
+    illegal: list[str] = field(default_factory=list)
     last_error: str = ""
 
 

@@ -21,6 +21,7 @@ from agent.status import LineStatus
 from gateway.births import BirthBook, Latest
 from gateway.clock import now_ms
 from gateway.config import Site
+from gateway.illegal import IllegalFile, illegal_path
 from gateway.outbox.store import Outbox
 from gateway.readings import reading_json
 from gateway.resend import ResendWindow
@@ -67,6 +68,7 @@ class Gateway:
         self._restarts: Counter[str] = Counter()
         self._started = time.monotonic()
         self._uplink: Uplink | None = None
+        self._memory = IllegalFile(illegal_path(site.outbox.path))
 
     async def open(self) -> None:
         """Raises StoreFull, ConfigError."""
@@ -95,7 +97,14 @@ class Gateway:
                         supervised(
                             f"line {line.name}",
                             partial(
-                                run_line, line, self._sink, now_ms, high_water, self._scorers, self._lines[line.name]
+                                run_line,
+                                line,
+                                self._sink,
+                                now_ms,
+                                high_water,
+                                self._scorers,
+                                self._lines[line.name],
+                                self._memory,
                             ),
                             self._restarts,
                         ),

@@ -185,6 +185,9 @@ def _status_text(status: dict[str, Any]) -> str:
         lines.append(f"{device:<24}" + "".join(f"{counters[name]:>12}" for name in _SHOWN))
     for name, line in status["lines"].items():
         lines.append(f"line {name}: {line['state']}" + (f"; {line['last_error']}" if line.get("last_error") else ""))
+        for device, unit in line.get("units", {}).items():
+            if unit.get("illegal"):
+                lines.append(f"device {device}: found illegal: {', '.join(unit['illegal'])}")
     for asset, scoring in status["scoring"].items():
         lines.append(f"scoring {asset}: {scoring['state']}" + (f"; {scoring['problem']}" if scoring["problem"] else ""))
     if status["gaps"]:

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from agent.pipeline import read_cycles
 from gateway.clock import now_ms
 from gateway.config import Site
+from gateway.illegal import IllegalFile, illegal_path
 from gateway.status import Busy, ask, sole_owner
 from wire.block import Quality, Reason, Sample
 from wire.tag import Tag
@@ -43,7 +44,8 @@ async def read_site(site: Site, cycles: int) -> AsyncIterator[Reading]:
     """One Reading a tag and cycle, from the lines themselves; from the running gateway when one owns them."""
     try:
         with sole_owner(site.outbox.path):
-            async for _, block in read_cycles(site.lines, cycles, now_ms):
+            memory = IllegalFile(illegal_path(site.outbox.path))
+            async for _, block in read_cycles(site.lines, cycles, now_ms, memory):
                 for tag, sample in zip(block.tags, block.samples(), strict=True):
                     yield reading_json(tag, sample)
     except Busy:

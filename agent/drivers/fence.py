@@ -11,7 +11,7 @@ a request that would be answered in the shape of a ghost is asked a little wider
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from agent.driver import Span
@@ -37,7 +37,9 @@ class _Pending(NamedTuple):
 class Fence:
     """Unanswered requests of every unit of a line, oldest first. asked_s: seconds of one monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Callable[[int, Span], bool] = lambda unit_id, span: True) -> None:
+        """allowed: what a unit may be asked beside the requests of its plan."""
+        self._allowed = allowed
         self._pending: dict[int, list[_Pending]] = {}
         self._ghosts: dict[int, list[_Pending]] = {}
         # (unit id, span) -> the least widening upwards and downwards that was refused
@@ -61,7 +63,8 @@ class Fence:
         functions = {function for function, _ in taken}
         # Any answer to a function that no unanswered request has is a proof, a refusal too.
         others = [Span(t, span.address, 1) for t, f in FUNCTION.items() if f not in functions]
-        counts = [s for s in _counts(span) if shape(s) not in taken]
+        others = [s for s in others if self._allowed(unit_id, s)]
+        counts = [s for s in _counts(span) if shape(s) not in taken and self._allowed(unit_id, s)]
         ordered = [*others, *counts] if unit_id in self._refusing else [*counts, *others]
         return ordered[0] if ordered else None
 
@@ -75,6 +78,7 @@ class Fence:
         taken = self._taken(unit_id)
         up, down = self._refused.get((unit_id, span), (_WIDEST + 1, _WIDEST + 1))
         around = [s for s, extra, upwards in _around(span) if extra < (up if upwards else down)]
+        around = [s for s in around if s == span or self._allowed(unit_id, s)]
         if len(around) == 1:  # there is nothing beside the span
             return span
         return next((s for s in around if shape(s) not in taken), None)

@@ -21,6 +21,7 @@ from agent.drivers.fence import FUNCTION, Fence
 from agent.drivers.ports import switch_rts, usable_parity, why_port_fails
 from agent.drivers.replies import Replies, RtuReplies, TcpReplies
 from agent.spec import LineSpec
+from agent.wire_time import frame_end_s
 from wire.errors import DeviceGarbled, DeviceRefused, DeviceSilent, LineDown
 
 _CONNECT_S = 3.0  # a TCP connect is given at least this long: one lost SYN is sent again after 1 s
@@ -36,12 +37,9 @@ class ModbusDriver:
         self._serial = line.driver == "modbus-rtu"
         # RTU frames name no request, whether they come from a port or from a converter's socket.
         self._rtu = line.driver != "modbus-tcp"
-        self._fence = Fence()
+        self._fence = Fence(self._allowed)
         self._replies: Replies = RtuReplies(self._fence) if self._rtu else TcpReplies()
-        # A frame ends with 3.5 characters of silence, 1.75 ms above 19,200 baud. Source: Modbus over Serial
-        # Line v1.02, section 2.5.1.1.
-        frame_end_s = max(3.5 * 11 / line.baud, 0.00175) if self._serial else 0.0
-        self._gap_s = max(line.gap_s, frame_end_s)
+        self._gap_s = max(line.gap_s, frame_end_s(line.baud) if self._serial else 0.0)
         self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
         self._deadline: asyncio.Timeout | None = None
         self._down = False
@@ -224,6 +222,17 @@ class ModbusDriver:
             )  # fmt: skip
         client.set_max_no_responses(1 << 30)  # else pymodbus closes the connection after three time-outs
         return client
+
+    def _allowed(self, unit_id: int, span: Span) -> bool:
+        """Nothing that the device lists as illegal, and no more than it gives."""
+        for device in self._line.devices:
+            if device.unit_id == unit_id:
+                most = device.max_bits if span.bits else device.max_registers
+                end = span.address + span.count
+                return span.count <= most and not any(
+                    i.table == span.table and i.crossed(span.address, end) for i in device.illegal
+                )
+        return True
 
     def _where(self) -> str:
         return str(self._line.port) if self._serial else f"{self._line.host}:{self._line.port}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.config import checks, convert, named
+from gateway.config import checks, convert, named, registers
 from gateway.config.convert import Broker, OutboxSettings, Site
 from gateway.config.site import AssetConfig, BrokerConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
 from gateway.config.yaml_lines import Loc, M, YamlFile, nearest
@@ -100,6 +100,8 @@ def _check_tags(
     for i, found in tags.items():
         line = line_of.get(str(file.value(("devices", i, "line"))))
         device = devices.get(i)
+        if device is not None and line is not None and line.driver != "serial-text":
+            registers.check_registers(file, ("devices", i), device, found)
         for j, tag in found.items():
             loc = ("devices", i, "tags", j)
             checks.check_tag(file, loc, tag, device.frame if device else None, line)

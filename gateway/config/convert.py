@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.spec import AssetSpec, DeviceSpec, FrameSpec, LineSpec, PointSpec, RawType, RtsSpec, datatype_of
+from agent.spec import AssetSpec, DeviceSpec, FrameSpec, Illegal, LineSpec, PointSpec, RawType, RtsSpec, datatype_of
 from gateway.config.site import AssetConfig, DeviceConfig, LineConfig, TagConfig
 from wire.ids import NodeId
 from wire.tag import Datatype, Tag
@@ -101,9 +101,14 @@ def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpe
         deadband=tag.deadband,
         deadband_percent=tag.deadband_percent,
         max_silence_s=tag.max_silence_s,
+        period_s=tag.period_s,
         states=tuple(tag.states.items()),
         bit_names=tuple(tag.bits.items()),
     )
+
+
+def illegal_of(device: DeviceConfig) -> list[Illegal]:
+    return [Illegal(i.table, i.first, (i.first if i.last is None else i.last) + 1) for i in device.illegal]
 
 
 def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset: str, driver: str) -> DeviceSpec:
@@ -114,6 +119,8 @@ def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset: str, dri
         unit_id=device.unit_id,
         period_s=device.period_s,
         max_registers=device.max_registers,
+        max_bits=device.max_bits,
+        illegal=tuple(illegal_of(device)),
         frame=FrameSpec(frame.pattern, frame.delimiter, frame.encoding, frame.max_length) if frame else None,
         points=tuple(point_spec(tag, device.id, asset, driver) for tag in tags),
     )

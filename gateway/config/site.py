@@ -128,7 +128,16 @@ class TagConfig(Model):
     deadband: Annotated[Number, Field(ge=0)] | None = None
     deadband_percent: Annotated[Number, Field(ge=0, le=100)] | None = None
     max_silence_s: Seconds | None = None
+    period_s: Annotated[Number, Field(ge=0.01, le=86_400)] | None = None
     measures: Annotated[str, Field(max_length=32)] = ""
+
+
+class IllegalConfig(Model):
+    """Addresses of a table that the device must not be asked for; last is one of them."""
+
+    table: Table
+    first: Annotated[Whole, Field(ge=0, le=65_535)]
+    last: Annotated[Whole, Field(ge=0, le=65_535)] | None = None
 
 
 class DeviceConfig(Model):
@@ -139,6 +148,8 @@ class DeviceConfig(Model):
     unit_id: Annotated[Whole, Field(ge=0, le=255)] = 1
     period_s: Annotated[Number, Field(ge=0.01, le=86_400)] = 1.0
     max_registers: Annotated[Whole, Field(ge=1, le=125)] = 125
+    max_bits: Annotated[Whole, Field(ge=1, le=2000)] = 2000
+    illegal: list[IllegalConfig] = []
     frame: FrameConfig | None = None
     tags: list[Any] = Field(min_length=1)
 

@@ -176,3 +176,25 @@ def test_a_frame_of_nobody_is_foreign() -> None:
     fence.asked(1, planned.span, 0.0)
     assert fence.heard(1, 3, 6, False) == "foreign"
     assert fence.heard(1, 3, 2, False) == "ours"
+
+
+def test_a_fence_never_asks_what_the_device_must_not_be_asked() -> None:
+    def allowed(unit_id: int, span: Span) -> bool:
+        return span.table == "holding" and span.address + span.count <= 3
+
+    fence, span = Fence(allowed), Span("holding", 0, 2)
+    fence.asked(1, span, 0.0)
+    fence.gave_up()
+    assert fence.choose(1, span) == Span("holding", 0, 1)
+    fence.asked(1, Span("holding", 0, 1), 1.0)
+    fence.gave_up()
+    assert fence.choose(1, span) == Span("holding", 0, 3)
+    fence.asked(1, Span("holding", 0, 3), 2.0)
+    fence.gave_up()
+    assert fence.choose(1, span) is None
+    ghosts = Fence(allowed)
+    ghosts.asked(1, Span("holding", 1, 2), 0.0)
+    ghosts.gave_up()
+    ghosts.asked(1, Span("holding", 1, 1), 1.0)
+    assert ghosts.heard(1, 3, 2, False) == "ours"
+    assert ghosts.widened(1, Span("holding", 1, 2)) == Span("holding", 0, 3)

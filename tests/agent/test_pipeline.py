@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from agent.driver import Clock
+from agent.driver import Clock, Memory
 from agent.line import delay_s
 from agent.pipeline import Taken, read_cycles, run_line
 from agent.score import Scorers
-from agent.spec import FrameSpec, LineSpec
+from agent.spec import FrameSpec, Illegal, LineSpec
 from agent.status import LineStatus
 from tests.agent.points import device, point
 from tests.agent.slaves import RtuSlave, TcpSlave, register
@@ -61,10 +61,13 @@ class Notes:
 
 @asynccontextmanager
 async def running(
-    line: LineSpec, clock: Clock = now_ms, high_water: dict[tuple[str, str], int] | None = None
+    line: LineSpec,
+    clock: Clock = now_ms,
+    high_water: dict[tuple[str, str], int] | None = None,
+    memory: Memory | None = None,
 ) -> AsyncIterator[tuple[Notes, LineStatus]]:  # fmt: skip
     notes, status = Notes(), LineStatus()
-    task = asyncio.create_task(run_line(line, notes, clock, high_water or {}, Scorers([], []), status))
+    task = asyncio.create_task(run_line(line, notes, clock, high_water or {}, Scorers([], []), status, memory))
     try:
         yield notes, status
         assert not task.done(), task.exception()
@@ -300,3 +303,56 @@ async def test_reading_once_gives_so_many_blocks_of_every_device_and_ends(tmp_pa
 def test_back_off_grows_to_its_cap_and_is_spread_by_the_dice() -> None:
     assert [delay_s(n, 1.0) for n in (0, 1, 2, 50)] == [1.0, 2.0, 4.0, 30.0]
     assert delay_s(5, 0.0) == 0.0
+
+
+class Notebook:
+    """A memory that can be looked at."""
+
+    def __init__(self, known: tuple[Illegal, ...] = ()) -> None:
+        self.known: dict[str, Any] = {"dev": known}
+        self.places: set[str] = set()
+
+    def illegal(self, device: str, place: str) -> Any:
+        self.places.add(place)
+        return self.known.get(device, ())
+
+    def learned(self, device: str, place: str, illegal: Any) -> None:
+        self.known[device] = tuple(illegal)
+
+
+HOLES = device(*(point(f"t{a}", "holding", a) for a in (0, 1, 5, 6)), point("gone", "holding", 8), period_s=0.02)
+
+
+async def test_holes_of_a_device_are_found_in_the_first_poll_and_never_asked_again() -> None:
+    """Address 3 and 8 are refused; no tag but the one at 8 is ever BAD, and stamps go on rising."""
+    notebook = Notebook()
+    async with RtuSlave(illegal=lambda table, a, n: a <= 3 < a + n or a <= 8 < a + n) as slave:
+        line = LineSpec("bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.5, devices=(HOLES,))
+        async with running(line, memory=notebook) as (notes, status):
+            await notes.until(lambda: len(notes.taken) >= 6)
+        requests = len(slave.requests)
+        assert notebook.known["dev"] == (Illegal("holding", 2, 5), Illegal("holding", 8, 9))
+        assert status.unit("dev").illegal == ["holding 2-4", "holding 8"]
+        assert notebook.places == {f"{slave.port}/1"}
+        for name in ("t0", "t1", "t5", "t6"):
+            samples = [s for s in notes.samples("dev") if s.name == name]
+            assert {(s.quality, s.value) for s in samples} == {(Quality.GOOD, register("holding", int(name[1:])))}
+            assert [s.ts_ms for s in samples] == sorted({s.ts_ms for s in samples})
+        assert set(notes.reasons("dev")) == {Reason.NONE, Reason.REFUSED}
+        async with running(line, memory=notebook) as (notes, status):
+            await notes.until(lambda: len(notes.taken) >= 3)
+    asked = {(int.from_bytes(r[2:4], "big"), int.from_bytes(r[4:6], "big")) for r in slave.requests[requests:]}
+    assert asked == {(0, 2), (5, 2), (8, 1)}, "the next start knows"
+    assert status.unit("dev").illegal == ["holding 2-4", "holding 8"]
+
+
+async def test_tags_of_several_periods_are_asked_at_their_own() -> None:
+    tags = point("fast", address=0), point("slow", address=1, period_s=0.2), point("table", "input", 0)
+    async with TcpSlave() as slave, running(tcp_line(slave, device(*tags, period_s=0.02))) as (notes, status):
+        await notes.until(lambda: len([s for s in notes.samples("dev") if s.name == "slow"]) >= 3)
+    count = {name: len([s for s in notes.samples("dev") if s.name == name]) for name in ("fast", "slow", "table")}
+    assert count["slow"] == 3 and 15 <= count["fast"] <= 30 and abs(count["fast"] - count["table"]) <= 1
+    async with TcpSlave() as slave:
+        blocks = [b async for _, b in read_cycles([tcp_line(slave, device(*tags, period_s=0.02))], 2, now_ms)]
+    assert sorted(n for b in blocks for n in b.tags.names) == ["fast", "fast", "slow", "slow", "table", "table"]
+    assert status.unit("dev").state == "answering"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import struct
+import time
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.plan import GAP_REGISTERS, check_line, plan_device, plan_frame
-from agent.spec import FrameSpec, LineSpec, PointSpec
+from agent.decode import SpanDecoder
+from agent.join import join
+from agent.plan import check_line, plan_device, plan_frame
+from agent.spec import FrameSpec, Illegal, LineSpec, PointSpec
+from agent.wire_time import WireTime, wire_time
 from tests.agent.points import device, point
 from wire.errors import ConfigError
 
+GAP_REGISTERS = 10  # worth reading through: 20 characters, where another request costs 13 and two pauses of 3.5
 WORD_TYPES = ("int16", "uint16", "int32", "uint32", "float32", "int64", "uint64", "float64", "string")
 
 
@@ -73,10 +81,99 @@ def test_overlapping_points_share_a_request() -> None:
     assert [(s.span.address, s.span.count) for s in planned] == [(0, 2)]
 
 
+def table_of(kind: Any) -> LineSpec:
+    return LineSpec("bus", kind, baud=19200, parity="E")
+
+
+def test_a_bus_reads_through_what_its_turnaround_is_worth_and_a_network_what_fits() -> None:
+    slow = wire_time(replace(table_of("modbus-rtu"), turnaround_s=0.05))
+    assert slow.fixed_s == pytest.approx(13 * 11 / 19200 + 2 * 3.5 * 11 / 19200 + 0.05)
+    assert slow.byte_s == pytest.approx(11 / 19200)
+    apart = device(point("a", address=0), point("b", address=50))
+    assert len(plan_device(apart)) == 2 and len(plan_device(apart, slow)) == 1
+    assert wire_time(table_of("modbus-rtu-tcp")) == wire_time(table_of("modbus-rtu"))
+    wide = device(point("a", address=0), point("b", address=124), point("c", address=125))
+    assert [s.span.count for s in plan_device(wide, wire_time(table_of("modbus-tcp")))] == [1, 2]
+
+
+def test_slow_tags_are_requests_of_their_own_and_limits_are_the_devices() -> None:
+    tags = [point("a", address=0), point("b", address=1, period_s=60.0), point("c", address=2)]
+    found = plan_device(device(*tags, period_s=1.0))
+    assert [(s.period_s, s.tags.names) for s in found] == [(1.0, ("a", "c")), (60.0, ("b",))]
+    bits = device(*(point(f"b{i}", "coil", i, "bool") for i in range(20)), max_bits=16)
+    assert [s.span.count for s in plan_device(bits)] in ([16, 4], [4, 16], [8, 12], [12, 8])
+
+
+places = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 4)), min_size=1, max_size=8)
+walls = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3)), max_size=3)
+
+
+@given(places, walls, st.integers(4, 40), st.floats(1.0, 60.0))
+def test_no_other_legal_plan_takes_less_wire_time(at, walled, limit: int, fixed: float) -> None:  # type: ignore[no-untyped-def]
+    """Against every way to cut the points by address; none crosses what is illegal."""
+    points = [point(f"t{i}", address=a, raw="string", length=2 * n) for i, (a, n) in enumerate(at)]
+    illegal = [Illegal("holding", start, start + n) for start, n in walled]
+    cost = WireTime(fixed, 1.0)
+    ordered = sorted(points, key=lambda p: (p.address, p.registers))
+
+    def legal(group: list[PointSpec]) -> bool:
+        start, end = group[0].address, max(p.address + p.registers for p in group)
+        same = len({(p.address, p.registers) for p in group}) == 1
+        return same or (end - start <= limit and not any(i.crossed(start, end) for i in illegal))
+
+    def price(group: list[PointSpec]) -> float:
+        return fixed + 2.0 * (max(p.address + p.registers for p in group) - group[0].address)
+
+    best = [0.0] + [float("inf")] * len(ordered)
+    for i in range(1, len(ordered) + 1):
+        for j in range(i):
+            if legal(ordered[j:i]):
+                best[i] = min(best[i], best[j] + price(ordered[j:i]))
+    groups = join(points, limit, illegal, cost)
+    assert sorted(p.tag.name for g in groups for p in g) == sorted(p.tag.name for p in points)
+    assert all(legal(g) for g in groups)
+    inside = any(i.holds(p.address, p.address + p.registers) for i in illegal for p in points)
+    if not inside:
+        assert sum(map(price, groups)) == pytest.approx(best[-1])
+
+
+@given(any_device(), st.randoms(use_true_random=False))
+def test_a_plan_reads_every_tag_as_struct_would(spec, dice) -> None:  # type: ignore[no-untyped-def]
+    """Whatever stands in the device, each tag is what struct makes of its own registers."""
+    codes = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}
+    store = {t: {} for t in ("coil", "discrete", "input", "holding")}  # type: ignore[var-annotated]
+
+    def word(table: str, address: int) -> int:
+        return store[table].setdefault(address, dice.randrange(2 if table in ("coil", "discrete") else 65536))
+
+    seen = 0
+    for s in plan_device(spec):
+        words = [word(s.span.table, s.span.address + i) for i in range(s.span.count)]
+        for p, sample in zip(s.points, SpanDecoder(s).block(0, np.array(words, np.uint16)).samples(), strict=True):
+            own = [word(s.span.table, p.address + i) for i in range(p.registers)]
+            if p.type == "bool":
+                assert sample.value == bool(own[0])
+            elif p.type in codes:
+                assert sample.value == struct.unpack(">" + codes[p.type], struct.pack(f">{len(own)}H", *own))[0]
+            elif p.type != "string" and sample.value is not None:
+                code = "f" if p.type == "float32" else "d"
+                assert sample.value == struct.unpack(">" + code, struct.pack(f">{len(own)}H", *own))[0]
+            seen += 1
+    assert seen == len(spec.points)
+
+
+def test_ten_thousand_scattered_registers_are_planned_quickly() -> None:
+    tags = [point(f"t{i}", address=i * 5 + i % 3) for i in range(10_000)]
+    began = time.perf_counter()
+    assert len(plan_device(device(*tags))) < 500
+    assert time.perf_counter() - began < 5
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
         (point("a", None), "needs a table"),
+        (point("a", period_s=0.0), "period_s must be greater"),
         (point("a", "coil"), "a coil is one bit"),
         (point("a", raw="bool"), "needs a bit number"),
         (point("a", raw="bool", bit=16), "needs a bit number"),
@@ -104,6 +201,11 @@ def test_all_problems_come_at_once() -> None:
     text = str(caught.value)
     for words in ("stands twice", "needs a table", "unit_id", "max_registers", "period_s"):
         assert words in text
+    listed = device(point("a", address=4, raw="uint32"), illegal=(Illegal("holding", 5, 9),), max_bits=0)
+    with pytest.raises(ConfigError, match="holding 5-8, which the device lists as illegal"):
+        plan_device(listed)
+    with pytest.raises(ConfigError, match="max_bits must be"):
+        plan_device(listed)
     with pytest.raises(ConfigError, match="has no tags"):
         plan_device(device())
 
