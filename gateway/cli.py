@@ -1,4 +1,4 @@
-"""`gaugeline gateway run|check|read|status`."""
+"""`gaugeline gateway run|check|plan|read|status`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from agent.load import LineLoad
 from gateway.config import Site, load_site
 from gateway.logs import log_to_stderr
+from gateway.plan import check_fits, loads, plan_json, plan_text, warnings
 from gateway.status import Busy, ask, sole_owner
 from wire.errors import ConfigError, GaugelineError
 
@@ -29,6 +31,7 @@ a first site.yaml:
         - {name: flow, table: holding, address: 0, type: float32, unit: m3/h}
 
 then: gaugeline gateway check site.yaml    what is wrong, all at once, with line numbers
+      gaugeline gateway plan site.yaml     every request, its time on the wire, the load of each line
       gaugeline gateway read site.yaml     what the devices say now; nothing is stored or sent
       gaugeline gateway run site.yaml      sample, keep, publish until it is stopped
       gaugeline gateway status site.yaml   what the running gateway has done with every sample
@@ -65,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
     )
     read.add_argument("--json", action="store_true", help="one JSON object a tag and cycle")
     read.add_argument("--cycles", type=_count, default=1, metavar="N", help="polls of every device (default 1)")
+    plan = add(
+        "plan",
+        "show every request and the load of every line",
+        "Tells which registers are asked for together, what each request costs on the wire, and how much of each "
+        "line's time is taken; nothing is sent.",
+    )
+    plan.add_argument("--json", action="store_true", help="one JSON object a line")
     status = add(
         "status",
         "what became of every sample",
@@ -94,13 +104,19 @@ def main(argv: list[str]) -> int:
     log_to_stderr(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
     try:
         site = load_site(arguments.site)
-        _plan(site)
+        found = loads(site)
+        if arguments.command == "plan":
+            _plan(site, found, arguments.json)
+        if arguments.command in ("run", "check", "plan"):
+            check_fits(site, found)
         if arguments.command == "run":
             from gateway.app import run  # the other commands start faster without onnxruntime
 
             return asyncio.run(run(site, arguments.for_s))
         if arguments.command == "check":
-            return _check(site)
+            return _check(site, found)
+        if arguments.command == "plan":
+            return 0
         if arguments.command == "read":
             return asyncio.run(_read(site, arguments.cycles, arguments.json))
         return asyncio.run(_status(site, arguments.json))
@@ -114,23 +130,18 @@ def main(argv: list[str]) -> int:
     return 1
 
 
-def _plan(site: Site) -> None:
-    """Raises ConfigError with every line that cannot be planned."""
-    from agent.plan import check_line
-
-    problems: list[str] = []
-    for line in site.lines:
-        try:
-            check_line(line)
-        except ConfigError as fault:
-            problems += [f"{site.path}: {problem}" for problem in fault.problems]
-    if problems:
-        raise ConfigError(problems)
+def _plan(site: Site, found: list[LineLoad], as_json: bool) -> None:
+    for load in found:
+        print(json.dumps(plan_json(load)) if as_json else "\n".join(plan_text(load)))
+    for problem in warnings(site, found):
+        print(f"warning: {problem}", file=sys.stderr)
 
 
-def _check(site: Site) -> int:
+def _check(site: Site, found: list[LineLoad]) -> int:
     from agent.score import Scorers
 
+    for problem in warnings(site, found):
+        print(f"warning: {problem}", file=sys.stderr)
     tags = sum(len(device.points) for device in site.devices)
     for problem in Scorers(site.assets, site.lines).problems():
         print(f"warning: not scored: {problem}", file=sys.stderr)

@@ -7,7 +7,22 @@ import sys
 
 import pytest
 
-PURE = ("plan", "scaling", "decode", "decode_text", "report", "breaker", "stamps", "window", "spec", "drivers.fence")
+PURE = (
+    "plan",
+    "join",
+    "learn",
+    "wire_time",
+    "load",
+    "scaling",
+    "decode",
+    "decode_text",
+    "report",
+    "breaker",
+    "stamps",
+    "window",
+    "spec",
+    "drivers.fence",
+)
 FORBIDDEN = {"asyncio", "socket", "time", "random", "pymodbus", "serial", "sqlite3", "onnxruntime"}
 
 
