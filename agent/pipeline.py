@@ -11,6 +11,7 @@ from typing import Protocol
 
 from agent.decode import SpanDecoder
 from agent.decode_text import FrameDecoder
+from agent.derive import Deriver
 from agent.driver import Clock, Memory, NoMemory
 from agent.drivers import DRIVERS
 from agent.line import polls
@@ -53,12 +54,16 @@ async def run_line(
     scorers: Scorers,
     status: LineStatus,
     memory: Memory | None = None,
+    deriver: Deriver | None = None,
 ) -> None:
     """Runs until cancelled. high_water: (device, tag name) -> the newest stamp told before this start.
+
+    deriver: of the whole site; None: derived tags of this line only.
 
     Raises ConfigError when the line cannot be planned; an error of the sink passes through.
     """
     field = _Field(line, Stamps(high_water), status, memory or NoMemory())
+    deriver = deriver or Deriver([line], high_water)
     async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
         async for poll in happenings:
             if poll.back:
@@ -71,9 +76,12 @@ async def run_line(
                 polled_ms = max(polled_ms, block.ts_ms)
                 kept, suppressed = field.reporter(reading).worth_telling(block)
                 told += [] if kept is None else [kept]
-                told += [field.stamps.risen(score) for score in scorers.score(block)]
-                if suppressed:
-                    held[poll.device] += suppressed
+                derived = deriver.derive(block)
+                told += derived.told
+                for each in (block, *derived.blocks):
+                    told += [field.stamps.risen(score) for score in scorers.score(each)]
+                held.update({poll.device: suppressed} if suppressed else {})
+                held.update(derived.suppressed)
             await sink.append(Taken(line.name, polled_ms, tuple(told), held))
             if poll.lost:
                 await sink.device_state(poll.device, False)
@@ -83,6 +91,7 @@ async def read_cycles(
     lines: Sequence[LineSpec], cycles: int, clock: Clock, memory: Memory | None = None
 ) -> AsyncGenerator[tuple[LineSpec, Block], None]:
     """Every device's Blocks of so many polls, unfiltered and unscored; ends by itself. For `gateway read`."""
+    deriver = Deriver(lines, {})
     for line in lines:
         status = LineStatus()
         field = _Field(replace(line, silent_polls=cycles + 1), Stamps({}), status, memory or NoMemory())
@@ -95,7 +104,9 @@ async def read_cycles(
                     for key in due:
                         left[key] -= 1
                     for reading in poll.readings:
-                        yield line, field.decode(reading)
+                        block = field.decode(reading)
+                        for each in (block, *deriver.derive(block).blocks):
+                            yield line, each
                 if not any(left.values()):
                     break
 

@@ -78,10 +78,13 @@ class Scorers:
     def __init__(self, assets: Sequence[AssetSpec], lines: Sequence[LineSpec]) -> None:
         """Loads the models. Never raises for a model: problems() says what is not scored and why."""
         tags = {
-            (device.id, point.tag.name): (point.tag, device.period_s)
+            (device.id, tag.name): (tag, period_s)
             for line in lines
             for device in line.devices
-            for point in device.points
+            for tag, period_s in (
+                *((p.tag, p.period_s or device.period_s) for p in device.points),
+                *((d.point.tag, d.period_s) for d in device.derived),
+            )
         }
         self._scorers: list[Scorer] = []
         self._problems: list[str] = []

@@ -122,6 +122,19 @@ class FrameSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DerivedSpec:
+    """A tag that is calculated. inputs: (device id, tag name) of each name of the expression, in its order.
+
+    point: tag, range, deadband; its type is float64, float32 or bool. period_s: how often it has a value.
+    """
+
+    point: PointSpec
+    expression: str
+    inputs: tuple[tuple[str, str], ...]
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """One physical device on a line.
 
@@ -139,6 +152,12 @@ class DeviceSpec:
     illegal: tuple[Illegal, ...] = ()
     frame: FrameSpec | None = None
     points: tuple[PointSpec, ...] = ()
+    derived: tuple[DerivedSpec, ...] = ()
+
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        """Everything that is told of the device, read and derived."""
+        return (*(p.tag for p in self.points), *(d.point.tag for d in self.derived))
 
 
 @dataclass(frozen=True, slots=True)

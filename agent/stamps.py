@@ -22,8 +22,10 @@ class Stamps:
         newest = self._newest.get(tags)
         if newest is None:
             newest = max((self._high_water.get((tags.device, name), -1) for name in tags.names), default=-1)
-            # A new plan puts tags into other tables: those begin above all earlier ones of the device.
-            newest = max([newest, *(at for table, at in self._newest.items() if table.device == tags.device)])
+            # A new plan puts tags into other tables: those begin above the ones in which the tags stood before.
+            before = [table for table in self._newest if table.device == tags.device]
+            shared = [table for table in before if not set(table.names).isdisjoint(tags.names)]
+            newest = max([newest, *(self._newest[table] for table in shared)])
         stamp = max(ts_ms, newest + 1)
         self._newest[tags] = stamp
         return stamp

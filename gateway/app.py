@@ -15,6 +15,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from agent.derive import Deriver
 from agent.pipeline import run_line
 from agent.score import Scorers
 from agent.status import LineStatus
@@ -87,6 +88,7 @@ class Gateway:
         if uplink is None:
             raise RuntimeError("open comes before run")
         high_water = HighWater(await self._outbox.high_water(), self._latest)
+        deriver = Deriver(self._site.lines, high_water)
         clean = False
         try:
             async with asyncio.TaskGroup() as group:
@@ -105,6 +107,7 @@ class Gateway:
                                 self._scorers,
                                 self._lines[line.name],
                                 self._memory,
+                                deriver,
                             ),
                             self._restarts,
                         ),
@@ -163,7 +166,7 @@ class Gateway:
 
 def site_tags(site: Site, score_tags: Sequence[Tag]) -> dict[str, list[Tag]]:
     """device -> its tags, score devices included: everything that can be appended."""
-    tags = {device.id: [point.tag for point in device.points] for device in site.devices}
+    tags = {device.id: list(device.tags) for device in site.devices}
     for tag in score_tags:
         tags.setdefault(tag.device, []).append(tag)
     return tags

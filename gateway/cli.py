@@ -142,7 +142,7 @@ def _check(site: Site, found: list[LineLoad]) -> int:
 
     for problem in warnings(site, found):
         print(f"warning: {problem}", file=sys.stderr)
-    tags = sum(len(device.points) for device in site.devices)
+    tags = sum(len(device.tags) for device in site.devices)
     for problem in Scorers(site.assets, site.lines).problems():
         print(f"warning: not scored: {problem}", file=sys.stderr)
     for line in site.lines:

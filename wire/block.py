@@ -43,6 +43,7 @@ class Reason(IntEnum):
     DEVICE_DEAD = 12  # the last word before DDEATH
     CLOCK_UNKNOWN = 13  # stamped from a clock that was not yet set
     STALE = 14  # the edge node or device is gone; only ever said by the host
+    DIVISION_BY_ZERO = 15  # of a derived value
 
 
 class Sample(NamedTuple):

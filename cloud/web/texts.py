@@ -161,6 +161,7 @@ ENGLISH: Mapping[str, str] = {
     "reason.DEVICE_DEAD": "the device is lost",
     "reason.CLOCK_UNKNOWN": "the gateway's clock was not set",
     "reason.STALE": "not heard any more",
+    "reason.DIVISION_BY_ZERO": "its calculation divides by zero",
     "advice.line": "Check cable, termination and power of the line.",
     "advice.device": "Check the device and its settings.",
     "advice.range": "Check the sensor, and the range in site.yaml.",

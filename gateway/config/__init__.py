@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.config import checks, convert, named, registers
+from gateway.config import checks, convert, derived, named, registers
 from gateway.config.convert import Broker, OutboxSettings, Site
 from gateway.config.site import AssetConfig, BrokerConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
 from gateway.config.yaml_lines import Loc, M, YamlFile, nearest
@@ -35,6 +35,11 @@ def load_site(path: Path) -> Site:
     made_tags = {d.id: [t for tag in tags[i].values() for t in named.with_bits(tag)] for i, d in devices.items()}
     ids = {str(entry["id"]) for entry in _list(file, "devices") if isinstance(entry, dict) and "id" in entry}
     checks.check_assets(file, assets, ids, {d: {t.name for t in found} for d, found in made_tags.items()})
+    kin = {device: asset.devices for asset in assets.values() for device in asset.devices}
+    scope_of = {d.id: derived.Scope(d.id, kin.get(d.id, ()), made_tags) for d in devices.values()}
+    for i, device in devices.items():
+        for j, tag in tags[i].items():
+            derived.check_derived(file, ("devices", i, "tags", j), tag, scope_of[device.id])
     models = {i: _model(file, i, asset) for i, asset in assets.items()}
     broker = _broker(file) if file.given(("broker",)) else None
     file.raise_problems()
@@ -46,6 +51,8 @@ def load_site(path: Path) -> Site:
         convert.device_spec(device, made_tags[device.id], owner.get(device.id, ""), line_of[device.line].driver)
         for device in devices.values()
     ]
+    period_s = {(d.id, p.tag.name): p.period_s or d.period_s for d in made for p in d.points}
+    made = [derived.with_derived(d, made_tags[d.id], owner.get(d.id, ""), scope_of[d.id], period_s) for d in made]
     return Site(
         path=path,
         node=NodeId(top.group, top.gateway),

@@ -120,7 +120,7 @@ def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | Non
         file.problem((*loc, "length"), "is missing: how many bytes the string has", shown=False)
     if tag.type != "string" and tag.length is not None:
         file.problem((*loc, "length"), "only a string has a length")
-    if line is None:
+    if line is None or tag.expression is not None:
         return
     if line.driver == "serial-text":
         _check_field(file, loc, tag, frame)

@@ -122,7 +122,7 @@ def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset: str, dri
         max_bits=device.max_bits,
         illegal=tuple(illegal_of(device)),
         frame=FrameSpec(frame.pattern, frame.delimiter, frame.encoding, frame.max_length) if frame else None,
-        points=tuple(point_spec(tag, device.id, asset, driver) for tag in tags),
+        points=tuple(point_spec(tag, device.id, asset, driver) for tag in tags if tag.expression is None),
     )
 
 

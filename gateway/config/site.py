@@ -121,6 +121,7 @@ class TagConfig(Model):
     unit: Annotated[str, Field(max_length=32)] = ""
     low: Number | None = None
     high: Number | None = None
+    expression: Text | None = None
     states: dict[Whole, Text] = {}
     bits: dict[Whole, Text] = {}
     invalid: list[Any] = []  # numbers or texts

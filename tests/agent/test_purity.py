@@ -12,6 +12,8 @@ PURE = (
     "join",
     "learn",
     "wire_time",
+    "expression",
+    "derive",
     "load",
     "scaling",
     "decode",

@@ -88,3 +88,24 @@ def test_named_bits_are_tags_of_their_own_wherever_the_order_puts_them(tmp_path:
         "BADC/low": (10, 8), "BADC/top": (9, 7), "DCBA/low": (9, 8), "DCBA/top": (10, 7),
     }  # fmt: skip
     assert all(p.tag.asset == "a" for p in points.values())
+
+
+def test_calculated_tags_know_their_inputs_and_are_tags_of_device_and_asset(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(
+        "group: g\ngateway: w\nbroker: mqtt://127.0.0.1\nlines: [{name: plc, driver: modbus-tcp, host: 127.0.0.1}]\n"
+        "devices:\n  - id: pump\n    line: plc\n    tags:\n"
+        "      - {name: flow/in, table: input, address: 0, period_s: 5}\n"
+        "      - {name: power, expression: \"'flow/in' * 'tank/level' / 36\", unit: kW, high: 50, deadband: 1}\n"
+        "      - {name: full, expression: \"'tank/level' > 90\", type: bool}\n"
+        "  - {id: tank, line: plc, unit_id: 2, period_s: 2, tags: [{name: level, table: input, address: 0}]}\n"
+        "assets: [{id: a, devices: [pump, tank]}]\n"
+    )
+    loaded = load_site(site)
+    pump = loaded.devices[0]
+    power, full = pump.derived
+    assert power.inputs == (("pump", "flow/in"), ("tank", "level")) and power.period_s == full.period_s == 2.0
+    assert (power.point.tag.unit, power.point.tag.asset, power.point.high) == ("kW", "a", 50.0)
+    assert (power.point.tag.datatype, full.point.tag.datatype) == (Datatype.DOUBLE, Datatype.BOOLEAN)
+    assert [t.name for t in pump.tags] == ["flow/in", "power", "full"]
+    assert ("pump", "power") in loaded.assets[0].tags
