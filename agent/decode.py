@@ -56,6 +56,7 @@ class _Group:
         self._markers = np.array([pattern for _, pattern in found], dtype=self._unsigned.newbyteorder("="))
         # Where a NaN is among the markers, every NaN is one, whatever its payload.
         self._nan_means_none = np.array([any(m != m for m in p.invalid) for _, p in members])
+        self._any_nan_marker = bool(self._nan_means_none.any())
         self._bcd = raw in _BCD
         self.exact = {
             row: column
@@ -83,7 +84,7 @@ class _Group:
 
     def marked(self, numbers: NDArray[np.generic]) -> NDArray[np.intp]:
         """Columns whose raw pattern is one of their invalid markers."""
-        if self._nan_means_none.any():
+        if self._any_nan_marker:
             return np.concatenate([self.columns[self._nan_means_none & np.isnan(numbers)], self._by_pattern(numbers)])
         return self._by_pattern(numbers)
 

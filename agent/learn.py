@@ -43,12 +43,17 @@ class Learner:
     def learned(self) -> tuple[Illegal, ...]:
         return tuple(sorted(self._learned, key=lambda i: (i.table, i.start, i.end)))
 
+    def knows(self, planned: PlannedSpan) -> bool:
+        """True for one value whose own address was refused: it is only asked to see whether that has changed."""
+        span = planned.span
+        return any(i.table == span.table and i.holds(span.address, _end(span)) for i in self._learned)
+
     def answered(self, planned: PlannedSpan) -> None:
         """A request of the plan, or a half of one, was answered."""
         span = planned.span
-        legal = [i for i in self._learned if i.table == span.table and i.holds(span.address, _end(span))]
-        if legal:
-            self._learned = [i for i in self._learned if i not in legal]
+        if self.knows(planned):
+            end = _end(span)
+            self._learned = [i for i in self._learned if i.table != span.table or not i.holds(span.address, end)]
             self._planned_anew()
             return
         halves = self._halves.get(planned.tags)

@@ -51,20 +51,28 @@ class LineLoad:
 
 
 def line_load(line: LineSpec, learned: Mapping[str, Sequence[Illegal]]) -> LineLoad:
-    """learned: device -> illegal addresses found so far. Raises ConfigError when a device cannot be planned."""
+    """learned: device -> illegal addresses found so far; a value that lies in them is not counted.
+
+    Raises ConfigError when a device cannot be planned.
+    """
     cost = wire_time(line)
-    requests = tuple(
-        Request(planned, device.unit_id, cost.of(planned.span))
-        for device in line.devices
-        for planned in plan_device(device, cost, learned.get(device.id, ()))
-    )
+    requests: list[Request] = []
+    for device in line.devices:
+        known = learned.get(device.id, ())
+        spans = plan_device(device, cost, known)
+        asked = [s for s in spans if not any(_lies_in(s.span, i) for i in known)]
+        requests += [Request(planned, device.unit_id, cost.of(planned.span)) for planned in asked or spans[:1]]
     period_s = min(r.planned.period_s for r in requests)
     cycle_s = sum(r.wire_s * period_s / r.planned.period_s for r in requests)
     # A fence reads one register, or part of the request that failed.
     fence_s = cost.of(Span("holding", 0, 1))
     lone = len(line.devices) == 1
     quiet_s = 0.0 if line.driver == "modbus-tcp" else line.quiet_s + fence_s
-    return LineLoad(line.name, requests, period_s, cycle_s, 0.0 if lone else line.timeout_s + quiet_s)
+    return LineLoad(line.name, tuple(requests), period_s, cycle_s, 0.0 if lone else line.timeout_s + quiet_s)
+
+
+def _lies_in(span: Span, illegal: Illegal) -> bool:
+    return illegal.table == span.table and illegal.holds(span.address, span.address + span.count)
 
 
 def misfits(line: LineSpec, load: LineLoad) -> Iterator[str]:

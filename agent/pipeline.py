@@ -95,8 +95,12 @@ async def read_cycles(
     for line in lines:
         status = LineStatus()
         field = _Field(replace(line, silent_polls=cycles + 1), Stamps({}), status, memory or NoMemory())
-        # Nobody is given up meanwhile. Everything is due at the start, also what is read rarely.
-        left = {(unit.device.id, period_s): cycles for unit in field.units for period_s in unit.periods_s or [0.0]}
+        # Nobody is given up meanwhile. Everything is due at the start; what is read rarely is shown that once.
+        left = {
+            (unit.device.id, period_s): 1 if i else cycles
+            for unit in field.units
+            for i, period_s in enumerate(unit.periods_s or [0.0])
+        }
         async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
             async for poll in happenings:
                 due = [key for key in left if key[0] == poll.device and poll.period_s in (None, key[1]) and left[key]]

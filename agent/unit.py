@@ -89,14 +89,19 @@ class Unit:
         self.status.polls += 1
         self._line.polls += 1
         readings: list[Reading] = []
-        answered = False
-        left = deque(s for s in self.spans if s.period_s == period_s)
+        answered = in_vain = False
+        left = self._due(period_s)
         while left:
             planned = left.popleft()
+            known = self._learner is not None and self._learner.knows(planned)
+            if known and in_vain:  # one a poll is enough to see whether the device has changed
+                readings.append(Reading(clock(), planned.tags, None, Reason.REFUSED, planned))
+                continue
             try:
                 answer = await driver.read(self.device.unit_id, planned.span)
             except DeviceRefused as fault:
                 answered = True
+                in_vain = in_vain or known
                 self._count(fault)
                 halves = self._learner.refused(planned) if self._learner and fault.code in TEACHING else None
                 if halves is not None and asyncio.get_running_loop().time() - now_s < self.line_timeout_s:
@@ -116,6 +121,13 @@ class Unit:
                 readings.append(Reading(answer.ts_ms, planned.tags, answer.words, planned=planned))
         self._remember()
         return replace(self._answered(readings, answered), period_s=period_s)
+
+    def _due(self, period_s: float) -> deque[PlannedSpan]:
+        """What to ask now: last what is known to be refused, each time another one of those first."""
+        due = [s for s in self.spans if s.period_s == period_s]
+        known = deque(s for s in due if self._learner is not None and self._learner.knows(s))
+        known.rotate(-self.status.polls)
+        return deque([*(s for s in due if s not in known), *known])
 
     def _remember(self) -> None:
         """Keeps what refusals taught, if they did."""

@@ -17,6 +17,8 @@ from gateway.plan import check_fits, loads, plan_json, plan_text, warnings
 from gateway.status import Busy, ask, sole_owner
 from wire.errors import ConfigError, GaugelineError
 
+log = logging.getLogger(__name__)
+
 _EXAMPLE = """\
 a first site.yaml:
   group: plant-1
@@ -110,6 +112,8 @@ def main(argv: list[str]) -> int:
         if arguments.command in ("run", "check", "plan"):
             check_fits(site, found)
         if arguments.command == "run":
+            for problem in warnings(site, found):
+                log.warning("no room for a fault", extra={"problem": problem})
             from gateway.app import run  # the other commands start faster without onnxruntime
 
             return asyncio.run(run(site, arguments.for_s))

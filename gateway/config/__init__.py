@@ -109,6 +109,8 @@ def _check_tags(
         device = devices.get(i)
         if device is not None and line is not None and line.driver != "serial-text":
             registers.check_registers(file, ("devices", i), device, found)
+        elif line is not None and line.driver == "serial-text":
+            registers.check_no_registers(file, ("devices", i), found)
         for j, tag in found.items():
             loc = ("devices", i, "tags", j)
             checks.check_tag(file, loc, tag, device.frame if device else None, line)

@@ -47,6 +47,9 @@ def test_rare_requests_count_by_their_share() -> None:
 def test_what_was_learned_is_planned_with() -> None:
     load = line_load(bus(2, registers=4), {"d0": [Illegal("holding", 2, 2)]})
     assert [r.planned.span.count for r in load.requests] == [2, 2, 4]
+    gone = line_load(bus(1, registers=4), {"d0": [Illegal("holding", 1, 2)]})
+    assert [(r.planned.span.address, r.planned.span.count) for r in gone.requests] == [(0, 1), (2, 2)]
+    assert len(line_load(bus(1, registers=4), {"d0": [Illegal("holding", 0, 4)]}).requests) == 1
 
 
 def test_a_plan_that_cannot_fit_says_what_to_change() -> None:

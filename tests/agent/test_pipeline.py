@@ -354,5 +354,27 @@ async def test_tags_of_several_periods_are_asked_at_their_own() -> None:
     assert count["slow"] == 3 and 15 <= count["fast"] <= 30 and abs(count["fast"] - count["table"]) <= 1
     async with TcpSlave() as slave:
         blocks = [b async for _, b in read_cycles([tcp_line(slave, device(*tags, period_s=0.02))], 2, now_ms)]
-    assert sorted(n for b in blocks for n in b.tags.names) == ["fast", "fast", "slow", "slow", "table", "table"]
+    assert sorted(n for b in blocks for n in b.tags.names) == ["fast", "fast", "slow", "table", "table"]
     assert status.unit("dev").state == "answering"
+
+
+async def test_a_device_that_refuses_everything_for_a_while_costs_one_request_a_poll_and_comes_back_whole() -> None:
+    refusing = [True]
+    spec = device(*(point(f"t{a}", "holding", a) for a in range(8)), period_s=0.02)
+    async with RtuSlave(illegal=lambda *_: refusing[0]) as slave:
+        line = LineSpec("bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.3, devices=(spec,))
+        async with running(line, memory=Notebook()) as (notes, status):
+            await notes.until(lambda: len(notes.taken) >= 3)
+            polls, requests = len(notes.taken), len(slave.requests)
+            await notes.until(lambda: len(notes.taken) >= polls + 5)
+            assert 4 <= len(slave.requests) - requests <= 7
+            assert set(notes.reasons("dev")) == {Reason.REFUSED}
+            asked = {r[2:4] for r in slave.requests[requests:]}
+            assert len(asked) >= 4, "each in its turn"
+            refusing[0] = False
+            await notes.until(lambda: status.unit("dev").illegal == [])
+            polls = len(notes.taken)
+            await notes.until(lambda: len(notes.taken) >= polls + 3)
+    last = notes.taken[-1].blocks
+    assert [s.value for b in last for s in b.samples()] == [register("holding", a) for a in range(8)]
+    assert slave.requests[-1][4:6] == b"\0\x08", "and is asked for everything at once again"
