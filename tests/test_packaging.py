@@ -65,7 +65,8 @@ def test_the_locks_of_gateway_and_cloud_are_parts_of_the_whole() -> None:
 
 def test_the_command_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert gaugeline.main(["--help"]) == 0
-    assert all(name in capsys.readouterr().out for name in gaugeline.COMMANDS)
+    told = capsys.readouterr().out
+    assert all(name in told for name in gaugeline.COMMANDS)
     assert gaugeline.main([]) == 2
     assert gaugeline.main(["--version"]) == 0
     assert gaugeline.VERSION in capsys.readouterr().out

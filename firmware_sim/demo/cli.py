@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from firmware_sim.demo.chain import Chain, DemoSettings
+from firmware_sim.demo.host_api import HostTroubleError
 from firmware_sim.demo.processes import DemoError
 from firmware_sim.demo.report import make_report, shortcomings, summary, write_report
 
@@ -73,11 +74,20 @@ def raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def live_text(elapsed_s: float, balance: dict[str, Any], anomalies: int) -> str:
-    """What became of the samples so far, in one line of less than 100 characters."""
+def live_text(chain: Chain) -> str:
+    """What became of the samples so far, in one line of less than 100 characters; or what the host's trouble is."""
+    try:
+        balance = chain.api.balance()
+        anomalies = len(chain.api.anomalies(chain.started_ms, time.time_ns() // 1_000_000))
+    except HostTroubleError as fault:
+        return f"sampling goes on, the gateway keeps what it takes: {fault}"
+    return counts_text(balance, anomalies)
+
+
+def counts_text(balance: dict[str, Any], anomalies: int) -> str:
     return (
-        f"{elapsed_s:4.0f} s  produced {balance['produced']:>7}  stored {balance['stored']:>7}"
-        f"  in flight {balance['in_flight']:>5}  dropped {balance['dropped']:>3}  anomalies {anomalies:>2}"
+        f"produced {balance['produced']:>7}  stored {balance['stored']:>7}  in flight {balance['in_flight']:>5}"
+        f"  dropped {balance['dropped']:>3}  anomalies {anomalies:>2}"
     )
 
 
@@ -89,10 +99,7 @@ def watch(chain: Chain, seconds: float | None) -> float:
         while seconds is None or time.monotonic() - began_s < seconds:
             chain.check()
             if line.due():
-                now_ms = time.time_ns() // 1_000_000
-                balance = chain.api.balance()
-                anomalies = chain.api.anomalies(chain.started_ms, now_ms)
-                line.show(live_text(time.monotonic() - began_s, balance, len(anomalies)))
+                line.show(f"{time.monotonic() - began_s:4.0f} s  {live_text(chain)}")
             time.sleep(0.2)
     except KeyboardInterrupt:
         pass
