@@ -120,6 +120,9 @@ def test_a_confirmation_of_numbers_never_published_is_not_believed() -> None:
         '{"host":"h","epoch":"e","ranges":[[1]]}',
         '{"host":"h","epoch":"e","ranges":[[2,1,"aa"]]}',
         json.dumps({"host": "h", "epoch": "e", "ranges": 5}),
+        "[" * 100_000,
+        '{"host":"h","epoch":"e","ranges":[[1,Infinity,"aa"]]}',
+        '{"host":"h","epoch":"e","ranges":[[NaN,1,"aa"]]}',
     ],
 )
 def test_a_broken_confirmation_is_refused(text: str) -> None:
