@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import sys
 import time
@@ -58,7 +59,9 @@ class LiveLine:
 
     def show(self, text: str) -> None:
         self.next_s = time.monotonic() + self.every_s
-        sys.stdout.write(f"\r\x1b[2K{text}" if self.terminal else f"{text}\n")
+        if self.terminal:
+            text = "\r\x1b[2K" + text[: shutil.get_terminal_size().columns - 1]  # a longer one could not be wiped out
+        sys.stdout.write(text if self.terminal else f"{text}\n")
         sys.stdout.flush()
 
     def end(self) -> None:
@@ -118,8 +121,11 @@ def run(settings: DemoSettings, seconds: float | None, report: Path | None, tell
         tell(f"page       {chain.api.url}/   (Ctrl-C ends everything)")
         sampling_s = watch(chain, seconds)
         tell("sampling stopped; delivering what is still held (at most 10 s) ...")
-        chain.stop_sampling()
-        figures = make_report(chain, sampling_s, time.time_ns() // 1_000_000)
+        try:
+            chain.stop_sampling()
+            figures = make_report(chain, sampling_s, time.time_ns() // 1_000_000)
+        except KeyboardInterrupt as fault:
+            raise DemoError("stopped while the last samples were on their way: no figures of this run") from fault
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
         chain.stop()
