@@ -65,6 +65,7 @@ class Chain:
         self._start_cloud(port)
         gateway = Child("gateway", gaugeline("gateway", "run", str(self.site)), self.folder)
         self._start(gateway)
+        self._wait_for_gateway(gateway)
         self.say(f"gateway    {self.site}")
 
     def _empty_folder(self) -> None:
@@ -89,6 +90,15 @@ class Chain:
         for name, entry in devices.items():
             where = f"{entry['host']}:{entry['port']}" if "host" in entry else entry["port"]
             self.say(f"device     {name:14} {entry['kind']:12} {where}")
+
+    def _wait_for_gateway(self, gateway: Child, timeout_s: float = 30.0) -> None:
+        """Until it answers questions: from then on a SIGTERM ends it in order, with its outbox in place."""
+        until = time.monotonic() + timeout_s
+        while not (self.folder / "outbox.db.sock").exists():
+            gateway.check()
+            if time.monotonic() > until:
+                raise DemoError(f"the gateway does not answer after {timeout_s:.0f} s:\n{gateway.last_words()}")
+            time.sleep(0.05)
 
     @staticmethod
     def _ready_line(simulator: Child, timeout_s: float = 30.0) -> dict[str, Any]:

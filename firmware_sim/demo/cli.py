@@ -139,15 +139,31 @@ def run(settings: DemoSettings, seconds: float | None, report: Path | None, tell
     return 1 if problems else 0
 
 
+def check(options: argparse.Namespace) -> tuple[str, int]:
+    """Host and port of the page. A wrong call ends here, before anything was started."""
+    host, _, port = options.http.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        parser().error(f"--http wants HOST:PORT with a port from 1 to 65535, not {options.http!r}")
+    if not 0 <= options.broker_port < 65536:
+        parser().error(f"--broker-port wants 1 to 65535, or 0 for any free one, not {options.broker_port}")
+    if options.seconds is not None and not 0 < options.seconds < float("inf"):
+        parser().error(f"--for wants seconds above 0, not {options.seconds}")
+    if options.report is not None:
+        try:
+            options.report.parent.mkdir(parents=True, exist_ok=True)
+            options.report.open("a").close()
+        except OSError as fault:
+            parser().error(f"--report {options.report} cannot be written: {fault.strerror}")
+    return host, int(port)
+
+
 def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
-    host, _, port = options.http.rpartition(":")
-    if not host or not port.isdecimal():
-        parser().error(f"--http wants HOST:PORT, not {options.http!r}")
+    host, port = check(options)
     settings = DemoSettings(
         folder=options.folder,
         http_host=host,
-        http_port=int(port),
+        http_port=port,
         broker_port=options.broker_port,
         store=options.store,
         seed=options.seed,
@@ -158,6 +174,9 @@ def main(argv: list[str]) -> int:
         return run(settings, options.seconds, options.report)
     except DemoError as fault:
         sys.stderr.write(f"error: {fault}\n")
+        return 1
+    except OSError as fault:  # a full disk, a folder that cannot be made, a reader of our output that has gone
+        sys.stderr.write(f"error: {fault}; choose another --folder or --report, or make room\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("ended before everything had started\n")
