@@ -85,6 +85,19 @@ def test_a_missing_extra_is_told_and_not_a_traceback(
     assert "'duckdb', which is not installed" in capsys.readouterr().err
 
 
+def test_a_reader_that_leaves_early_is_no_fault() -> None:
+    """`gaugeline sim export ... | head` ends quietly."""
+    command = [sys.executable, "-m", "gaugeline", "sim", "export", "demo", "--device", "machine-plc", "--rows", "3500"]
+    export = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert export.stdout is not None
+    assert export.stdout.readline().startswith("t_s,")
+    export.stdout.close()
+    assert export.stderr is not None
+    said = export.stderr.read()
+    export.stderr.close()
+    assert (export.wait(30), said) == (0, "")
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     assert f'version = "{gaugeline.VERSION}"' in (ROOT / "pyproject.toml").read_text()
 
