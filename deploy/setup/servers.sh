@@ -12,6 +12,8 @@ command -v chromium >/dev/null || missing+=(chromium)
 [ -e /usr/include/modbus/modbus.h ] || missing+=(libmodbus-dev)
 command -v mbpoll >/dev/null || missing+=(mbpoll)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+# Playwright's own driver is linked against it; a minimal Debian has it not.
+ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1' || [ -e /usr/lib/$(uname -m)-linux-gnu/libatomic.so.1 ] || missing+=(libatomic1)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
