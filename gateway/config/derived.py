@@ -28,6 +28,9 @@ class Scope:
         self._kin = {f"{d}/{tag.name}": (d, tag) for d in kin for tag in tags.get(d, ())}
         self.names = [*self._own, *self._kin]
 
+    def owns(self, name: str) -> bool:
+        return name in self._own
+
     def find(self, name: str) -> tuple[str, TagConfig] | None:
         return self._own.get(name) or self._kin.get(name)
 
@@ -47,6 +50,9 @@ def check_derived(file: YamlFile, loc: Loc, tag: TagConfig, scope: Scope) -> Non
     except ConfigError as fault:
         file.problem(at, str(fault))
         return
+    if not any(scope.owns(name) for name in expression.names) and all(map(scope.find, expression.names)):
+        # Else it would go on speaking for a device that is lost.
+        file.problem(at, "uses no tag of this device; it belongs to a device that it uses", shown=False)
     for name in expression.names:
         found = scope.find(name)
         if found is None:

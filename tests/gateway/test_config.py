@@ -97,7 +97,7 @@ def test_calculated_tags_know_their_inputs_and_are_tags_of_device_and_asset(tmp_
         "devices:\n  - id: pump\n    line: plc\n    tags:\n"
         "      - {name: flow/in, table: input, address: 0, period_s: 5}\n"
         "      - {name: power, expression: \"'flow/in' * 'tank/level' / 36\", unit: kW, high: 50, deadband: 1}\n"
-        "      - {name: full, expression: \"'tank/level' > 90\", type: bool}\n"
+        "      - {name: full, expression: \"'tank/level' > 90 or 'flow/in' > 8\", type: bool}\n"
         "  - {id: tank, line: plc, unit_id: 2, period_s: 2, tags: [{name: level, table: input, address: 0}]}\n"
         "assets: [{id: a, devices: [pump, tank]}]\n"
     )
