@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from firmware_sim.clock import SimClock
 from firmware_sim.errors import ScenarioError
-from firmware_sim.faults import FaultPlan, FaultSettings
+from firmware_sim.fault_plan import FaultPlan, Planned
+from firmware_sim.faults import FaultSettings
 from firmware_sim.truth import Truth
 from tests.firmware_sim.running import running, truth
 
@@ -24,15 +25,17 @@ def fault(**keys: object) -> FaultSettings:
 
 @given(st.integers(0, 400), st.sampled_from([None, 1.5, 4.0]))
 def test_a_fault_holds_exactly_within_its_windows(quarter: int, every_s: float | None) -> None:
-    t_s, planned = quarter / 4, fault(every_s=every_s)
-    within = any(begin <= t_s < end for _, begin, end in islice(planned.windows(), 80))
-    assert planned.active(t_s) == within
+    t_s, planned = quarter / 4, Planned(fault(every_s=every_s))
+    within = [window for window in islice(planned.windows(), 80) if window.from_s <= t_s < window.to_s]
+    assert planned.window(t_s) == (within[0] if within else None)
+    ended = [window.to_s for window in islice(planned.windows(), 80) if window.to_s <= t_s]
+    assert planned.ended_s(t_s) == (ended[-1] if ended else None)
 
 
 def test_the_first_fault_of_the_scenario_wins() -> None:
-    plan = FaultPlan([fault(kind="late"), fault(at_s=0, for_s=9)])
-    found = [plan.now(t_s) for t_s in (1, 2.5, 3, 20)]
-    assert [each and each.kind for each in found] == ["silent", "late", "silent", None]
+    plan = FaultPlan([Planned(fault(kind="late")), Planned(fault(at_s=0, for_s=9))])
+    found = [plan.hit(t_s) for t_s in (1, 2.5, 3, 20)]
+    assert [each and each.fault.kind for each in found] == ["silent", "late", "silent", None]
 
 
 def test_repeats_need_a_pause() -> None:
