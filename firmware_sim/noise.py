@@ -58,6 +58,8 @@ class Scatter:
     def __init__(self, seed: int, *names: str) -> None:
         digest = hashlib.blake2b(":".join([str(seed), *names]).encode(), digest_size=8).digest()
         self._key = int.from_bytes(digest, "big")
+        # octave -> (interval, point at its begin, point at its end): neighbouring seconds share them.
+        self._points: dict[int, tuple[float, float, float]] = {}
 
     def uniform(self, at: int) -> float:
         """In [0, 1)."""
@@ -79,7 +81,9 @@ class Scatter:
         total = 0.0
         for octave, weight in ((1, 0.5), (4, 0.3), (16, 0.2)):
             whole, part = divmod(position * octave, 1.0)
-            here = int(whole) * 32 + octave
-            before = self.uniform(here)
-            total += weight * (before + (self.uniform(here + 32) - before) * part)
+            points = self._points.get(octave)
+            if points is None or points[0] != whole:
+                here = int(whole) * 32 + octave
+                points = self._points[octave] = (whole, self.uniform(here), self.uniform(here + 32))
+            total += weight * (points[1] + (points[2] - points[1]) * part)
         return 2.0 * total - 1.0

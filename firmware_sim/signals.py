@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,7 +83,9 @@ class Signal:
             return bytes.fromhex(f"{min(10**digits - 1, max(0, self._raw(value))):0{digits}d}")
         code = _RAW[self.raw_type][0]
         if code == "f":
-            return struct.pack(">f", min(_LARGEST_FLOAT32, max(-_LARGEST_FLOAT32, value)) if value == value else value)
+            # struct refuses what rounds beyond the largest float; infinity itself is a float.
+            largest = _LARGEST_FLOAT32 if math.isfinite(value) else math.inf
+            return struct.pack(">f", min(largest, max(-largest, value)) if value == value else value)
         if code == "d":
             return struct.pack(">d", value)
         bits = 16 * width

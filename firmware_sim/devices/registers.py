@@ -48,11 +48,11 @@ class SignalRow(BaseModel):
             raise ValueError(f"a {self.table} is a bool, not {self.type}")
         if self.writable and self.table not in ("coil", "holding"):
             raise ValueError(f"only coils and holding registers can be written, not {self.table}")
-        if isinstance(self.source, Constant) and (self.type == "string") != isinstance(self.source.value, str):
-            if self.source != Constant(kind="constant"):
-                raise ValueError(f"the constant {self.source.value!r} does not fit the type {self.type}")
-        elif self.type == "string":
-            raise ValueError("a string needs a constant source")
+        text = self.source.value if isinstance(self.source, Constant) else None
+        if self.type == "string" and not isinstance(text, str):
+            raise ValueError("a string needs a constant source that is a text")
+        if isinstance(text, str) and self.type != "string":
+            raise ValueError(f"the constant {text!r} does not fit the type {self.type}")
         return self
 
     def signals(self) -> Iterator[Signal]:

@@ -103,6 +103,10 @@ def test_two_lines_cannot_share_a_port_or_a_path(tmp_path: Path) -> None:
         ("{device: ghost, kind: silent, at_s: 0, for_s: 1}", "faults.0.device: no device 'ghost'"),
         ("{device: machine, kind: garbled, at_s: 0, for_s: 1}", "'garbled' does not exist on a modbus-tcp line"),
         ("{device: road, kind: refused, at_s: 0, for_s: 1}", "'refused' does not exist on a serial-text line"),
+        ("{device: meter, kind: dropped, at_s: 0, for_s: 1}", "'dropped' does not exist on a modbus-rtu line"),
+        ("{device: machine, kind: overtaking, at_s: 0, for_s: 1}", "'overtaking' does not exist on a modbus-tcp line"),
+        ("{device: road, kind: write_ignored, at_s: 0, for_s: 1}", "does not exist on a serial-text line"),
+        ("{device: meter, kind: late, at_s: 0, for_s: 1, signals: [power]}", "'late' is no fault of values"),
         ("{device: road, kind: late, at_s: 0, for_s: 2, every_s: 1}", "every_s (1) must be longer than for_s (2)"),
     ],
 )
