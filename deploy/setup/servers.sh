@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings the servers that the tests start themselves: mosquitto, InfluxDB and Chromium, from Debian's packages.
+# Brings the servers that the tests start themselves, mosquitto, InfluxDB and Chromium, and the Modbus client mbpoll,
+# which reads the simulator as a foreign witness. All are Debian's packages.
 # Only what is missing is installed. Their services are masked first, so that nothing runs on this machine
 # afterwards but what the tests start on free ports of 127.0.0.1 and end again.
 set -euo pipefail
@@ -8,13 +9,14 @@ missing=()
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto)
 command -v influxd >/dev/null || missing+=(influxdb)
 command -v chromium >/dev/null || missing+=(chromium)
+command -v mbpoll >/dev/null || missing+=(mbpoll)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 if ! command -v apt-get >/dev/null; then
   say "these programs are missing and this is no Debian machine: ${missing[*]}"
-  say "install them by hand so that mosquitto, influxd (InfluxDB 1.x) and chromium are on the PATH"
+  say "install them by hand so that mosquitto, influxd (InfluxDB 1.x), chromium and mbpoll are on the PATH"
   exit 1
 fi
 
@@ -31,7 +33,7 @@ fi
 say "installing ${missing[*]} from Debian's packages (their services stay masked)"
 if [ -d /run/systemd/system ]; then
   for package in "${missing[@]}"; do
-    [ "$package" = chromium ] || "${as_root[@]}" systemctl mask "$package.service" >/dev/null 2>&1 || true
+    [[ $package == chromium || $package == mbpoll ]] || "${as_root[@]}" systemctl mask "$package.service" >/dev/null 2>&1 || true
   done
   say "to use mosquitto or influxdb as a service later: systemctl unmask NAME && systemctl enable --now NAME"
 fi
