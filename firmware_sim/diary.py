@@ -39,7 +39,10 @@ async def _one(device: str, window: Window, clock: SimClock, truth: Truth) -> No
 
 async def keep_health(levels: Iterable[tuple[str, Iterator[tuple[float, int]]]], clock: SimClock, truth: Truth) -> None:
     """Writes each whole per cent that a device's health loses, when it loses it."""
-    named = (((t_s, device, percent) for t_s, percent in each) for device, each in levels)
-    for t_s, device, percent in heapq.merge(*named):
+    for t_s, device, percent in heapq.merge(*(_levels(device, each) for device, each in levels)):
         await clock.until(t_s)
         truth.health(device, clock.wall_ms(t_s), percent)
+
+
+def _levels(device: str, levels: Iterator[tuple[float, int]]) -> Iterator[tuple[float, str, int]]:
+    return ((t_s, device, percent) for t_s, percent in levels)
