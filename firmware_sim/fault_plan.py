@@ -85,14 +85,16 @@ class FaultPlan:
 
     def __init__(self, planned: Sequence[Planned] = ()) -> None:
         self.planned = tuple(planned)
+        # Whatever else holds, a device that starts says nothing.
+        self._of_answers = self.of("restart") + self.of(*(ANSWER_KINDS - {"restart"}))
 
     def of(self, *kinds: str) -> tuple[Planned, ...]:
         return tuple(each for each in self.planned if each.fault.kind in kinds)
 
     def hit(self, t_s: float) -> Planned | None:
         """What happens to the answer given now; of several faults the first of the scenario that strikes."""
-        for each in self.planned:
-            if each.fault.kind in ANSWER_KINDS and each.window(t_s) is not None and each.strikes():
+        for each in self._of_answers:
+            if each.window(t_s) is not None and each.strikes():
                 return each
         return None
 

@@ -55,7 +55,7 @@ class Present:
                 self._written.clear()
         if not self._written and self._restarted_s is None:
             return values
-        return _True(values, self._written, self._at_restart if self._restarted_s else {}, self._counters)
+        return _True(values, self._written, self._at_restart, self._counters)
 
     def twisted(self, name: str, true: Value, held: list[tuple[Planned, Window]], step: int) -> Value:
         """The value after every fault that holds on this signal."""
@@ -73,8 +73,9 @@ class Present:
     def _begin_of(self, planned: Planned, window: Window) -> Mapping[str, Value]:
         kept = self._stuck.get(planned)
         if kept is None or kept[0] != window.from_s:
-            begin = self._true(int(window.from_s / self.device.step_s), window.from_s)
-            kept = self._stuck[planned] = (window.from_s, _True(begin, dict(self._written), {}, frozenset()))
+            begin = self.device.at(int(window.from_s / self.device.step_s))
+            frozen = _True(begin, dict(self._written), self._at_restart, self._counters)
+            kept = self._stuck[planned] = (window.from_s, frozen)
         return kept[1]
 
     def _added(self, planned: Planned, window: Window, name: str, step: int) -> float:

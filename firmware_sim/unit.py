@@ -96,9 +96,9 @@ class ModbusUnit:
         held = dict(wanted)
         if self.present.plan.holds("write_ignored", t_s) is not None:
             held = {name: now.true[name] for name in wanted}
-        elif (clamp := self.present.plan.holds("write_clamped", t_s)) is not None:
-            held = {name: _clamped(value, clamp.fault) for name, value in wanted.items()}
-        if held != {name: now.true[name] for name in wanted}:
+        else:
+            if (clamp := self.present.plan.holds("write_clamped", t_s)) is not None:
+                held = {name: _clamped(value, clamp.fault) for name, value in wanted.items()}
             self.present.write(held)
         self._truth.written(self.name, self._clock.now_ms(), wanted, held)
         return write_reply(request)

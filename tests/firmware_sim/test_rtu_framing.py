@@ -37,11 +37,15 @@ async def test_a_pause_within_a_frame_matters_only_where_gaps_are_strict(
     # At 1200 baud t1.5 is 13.8 ms and t3.5 is 32 ms: a pause of 22 ms lies between, with room for a busy machine.
     changes = ("lines.bus.baud=1200", f"lines.bus.strict_gaps={strict}")
     async with running_text(tmp_path, PLANT, "", *changes) as at, connected(at["bus"]) as wire:
-        request = ask(at["bus"], READ_TEN)
-        wire.send(request[:4])
-        await asyncio.sleep(4 * 11 / 1200 + 0.022)
-        wire.send(request[4:])
-        assert bool(await wire.bytes(0.4)) == answered
+        request, heard = ask(at["bus"], READ_TEN), b""
+        for _ in range(5):  # a busy machine may make a pause longer than t3.5, but not every time
+            wire.send(request[:4])
+            await asyncio.sleep(4 * 11 / 1200 + 0.022)
+            wire.send(request[4:])
+            heard += await wire.bytes(0.4)
+            if heard:
+                break
+        assert bool(heard) == answered
 
 
 async def test_a_pause_longer_than_t35_ends_a_frame(tmp_path: Path) -> None:

@@ -58,6 +58,26 @@ def test_stuck_holds_the_value_of_the_begin() -> None:
     assert {served for _, served in rows[10:110]} == {rows[10][0]}
 
 
+def test_a_restart_within_stuck_values_forgets_once_and_leaves_later_writes() -> None:
+    faults = [{"kind": "stuck", "at_s": 30, "for_s": 90}, {"kind": "restart", "at_s": 10, "for_s": 5}]
+    planned = [Planned(FaultSettings.model_validate({"device": "d", **each})) for each in faults]
+    device = Present("d", build(SETTINGS, 1), FaultPlan(planned), 1)
+    device.now(5.0)
+    device.write({"sine": 1.0})
+    assert (device.now(12.0).true["sine"], device.now(16.0).true["sine"] == 1.0) == (1.0, False)
+    device.write({"sine": 2.0})
+    assert device.now(40.0).served["sine"] == 2.0
+    device.write({"sine": 3.0})
+    now = device.now(50.0)
+    assert (now.true["sine"], now.served["sine"]) == (3.0, 2.0)
+
+
+def test_a_device_that_starts_says_nothing_whatever_else_holds() -> None:
+    faults = [{"kind": "late", "at_s": 0, "for_s": 90}, {"kind": "restart", "at_s": 10, "for_s": 5}]
+    plan = FaultPlan([Planned(FaultSettings.model_validate({"device": "d", **each})) for each in faults])
+    assert [hit.fault.kind for t_s in (5.0, 12.0, 20.0) if (hit := plan.hit(t_s))] == ["late", "restart", "late"]
+
+
 def test_step_adds_its_size() -> None:
     assert differences(course(present(kind="step", size=-3)))[10:110] == pytest.approx([-3.0] * 100)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,15 @@ async def test_half_of_a_value_keeps_the_other_half(tmp_path: Path) -> None:
         await modbus.write_registers(1, [0x4248, 0x0000], device_id=3)
         await modbus.write_register(2, 0x8000, device_id=3)
         assert (await modbus.read_holding_registers(1, count=2, device_id=3)).registers == [0x4248, 0x8000]
+
+
+async def test_a_written_value_stays_even_where_it_was_the_current_one(tmp_path: Path) -> None:
+    text = PLANT.replace("kind: ramp, low: 100, high: 200, period_s: 100", "kind: ramp, low: 7, high: 907, period_s: 9")
+    async with running_text(tmp_path, text.replace("step_s: 0.05", "step_s: 1")) as at, client(at["tcp"]) as modbus:
+        words = (await modbus.read_holding_registers(1, count=2, device_id=3)).registers
+        await modbus.write_registers(1, words, device_id=3)
+        await asyncio.sleep(1.1)
+        assert (await modbus.read_holding_registers(1, count=2, device_id=3)).registers == words
 
 
 async def test_what_cannot_be_written_is_refused_whole(tmp_path: Path) -> None:
