@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -52,7 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             "Install the part that needs it, for example: pip install 'gaugeline[cloud]'\n"
         )
         return 1
-    code: int = commands.main(arguments[1:])
+    try:
+        code: int = commands.main(arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `gaugeline ... | head` closed the pipe: nobody reads on, and nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return code
 
 

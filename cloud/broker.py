@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
+from paho.mqtt.reasoncodes import ReasonCode
 
 from wire.errors import ConfigError, UplinkDown, UplinkRefused
 from wire.topic import NAMESPACE, Topic, state_topic
@@ -23,6 +24,7 @@ MOST_INCOMING = 50_000
 SUBSCRIBED = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH")
 # CONNACK codes of MQTT 3.1.1, section 3.2.2.3, as paho names them: wrong credentials or rights.
 _REFUSED = ("Bad user name or password", "Not authorized", "Client identifier not valid")
+REFUSED_HELP = "give a user that it knows, --broker mqtt://USER:PASSWORD@HOST or broker.password_file in --config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,11 @@ async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[
             link = HostLink(client, queues[0], host_id, now_ms)
             try:
                 topics = [f"{NAMESPACE}/+/{kind}/+{'/+' if kind[0] == 'D' else ''}" for kind in SUBSCRIBED]
-                await client.subscribe([(topic, 1) for topic in (*topics, state_topic(host_id))])
+                granted = await client.subscribe([(topic, 1) for topic in (*topics, state_topic(host_id))])
+                if any(isinstance(code, ReasonCode) and code.is_failure for code in granted):
+                    raise UplinkRefused(
+                        f"{broker} refuses a subscription: give this user the right to read {topics[0]}"
+                    )
                 await link.say_state(True)
                 heed_cancellation()
                 yield link
@@ -190,5 +196,6 @@ async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[
                     log.debug("offline could not be said", extra={"broker": str(broker)})
     except aiomqtt.MqttError as fault:
         said = str(fault)
-        kind = UplinkRefused if any(words in said for words in _REFUSED) else UplinkDown
-        raise kind(said) from fault
+        if any(words in said for words in _REFUSED):
+            raise UplinkRefused(f"{broker} refuses this host ({said}): {REFUSED_HELP}") from fault
+        raise UplinkDown(f"{broker}: {said}") from fault

@@ -109,8 +109,14 @@ class Collector:
         except PayloadError as fault:
             self._hearing.reject(topic, payload, str(fault))
             return
-        for event in session.receive(parsed, payload, now_ms):
-            self._hearing.take(event, self._pending.put, self._rebirths, now_ms)
+        try:
+            for event in session.receive(parsed, payload, now_ms):
+                self._hearing.take(event, self._pending.put, self._rebirths, now_ms)
+        except Exception as fault:
+            # A fault of ours, told with its traceback: one gateway's message must not end the host for all of them,
+            # again at every start when the broker or the gateway repeats it. Nothing of it is confirmed.
+            log.exception("message stumbled over", extra={"topic": topic[:200]})
+            self._hearing.reject(topic, payload, f"a fault of the host: {type(fault).__name__}")
 
     async def _tick(self) -> None:
         """What waited too long for its predecessor, and births to ask for."""

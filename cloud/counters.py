@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wire.errors import PayloadError
 
 COUNTS = Field(default=0, ge=0, le=2**62)
+Number = Annotated[int, Field(ge=0, le=2**62)]  # a database's 64 bits: one that is larger would stop every audit
+LONGEST_KIND = 64
 
 
 class DeviceCounters(BaseModel):
@@ -34,7 +36,7 @@ class EpochSaid(BaseModel):
     epoch: str = Field(min_length=1, max_length=64)
     number: int = COUNTS
     devices: dict[str, DeviceCounters] = {}
-    unconfirmed: list[tuple[int, int]] = []
+    unconfirmed: list[tuple[Number, Number]] = []
 
 
 class DropRecord(BaseModel):
@@ -42,7 +44,7 @@ class DropRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     epoch: str = Field(min_length=1, max_length=64)
-    numbers: list[tuple[int, int]]
+    numbers: list[tuple[Number, Number]]
     device: str
     samples: int = COUNTS
 
@@ -67,6 +69,8 @@ def parse_record(text: str) -> tuple[str, dict[str, Any]]:
     try:
         content = json.loads(text)
         kind = content["kind"]
+        if not isinstance(kind, str) or not kind.isprintable() or len(kind) > LONGEST_KIND:
+            raise ValueError(kind)
         if kind == "epoch_closed":
             EpochSaid.model_validate(content)
         elif kind == "drop":
@@ -75,7 +79,7 @@ def parse_record(text: str) -> tuple[str, dict[str, Any]]:
         raise PayloadError(f"a record that cannot be read: {_first(fault)}") from fault
     except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise PayloadError(f"not a record: {text[:200]!r}") from fault
-    return str(kind), content
+    return kind, content
 
 
 def _first(fault: ValidationError) -> str:

@@ -16,6 +16,8 @@ from wire.payload import decode
 
 log = logging.getLogger(__name__)
 
+_LARGEST = 2**63  # SQLite holds 64 bits with sign
+
 
 class Commands:
     """Judges NCMD messages. counters: shared with the uplink's status; wake: something may be sent now."""
@@ -103,8 +105,10 @@ def _fields(text: str, *wanted: tuple[str, type]) -> list:  # type: ignore[type-
     try:
         raw = json.loads(text)
         found = [raw[name] for name, _ in wanted]
-    except (ValueError, KeyError, TypeError) as fault:
+    except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise PayloadError(f"not a command: {text[:200]!r}") from fault
     if any(type(value) is not kind for value, (_, kind) in zip(found, wanted, strict=True)):
+        raise PayloadError(f"not a command: {text[:200]!r}")
+    if any(isinstance(value, int) and abs(value) >= _LARGEST for value in found):
         raise PayloadError(f"not a command: {text[:200]!r}")
     return found

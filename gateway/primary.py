@@ -24,7 +24,7 @@ class PrimaryHost:
         try:
             raw = json.loads(payload)
             online, ts_ms = raw["online"], raw["timestamp"]
-        except (ValueError, KeyError, TypeError) as fault:
+        except (ValueError, KeyError, TypeError, RecursionError) as fault:
             raise PayloadError(f"not a STATE: {payload[:100]!r}") from fault
         if not isinstance(online, bool) or not isinstance(ts_ms, int):
             raise PayloadError(f"not a STATE: {payload[:100]!r}")

@@ -77,7 +77,9 @@ def _advice(port: str, driver: str) -> str:
 
 def table_line(reading: Reading) -> str:
     """One line for a person."""
-    value = "-" if reading["value"] is None else str(reading["value"])
+    found = reading["value"]
+    # Seven digits are what a Sparkplug Float holds.
+    value = "-" if found is None else f"{found:.7g}" if isinstance(found, float) else str(found)
     quality = (
         reading["quality"] if reading["quality"] == Quality.GOOD.name else f"{reading['quality']} {reading['reason']}"
     )

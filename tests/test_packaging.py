@@ -65,7 +65,8 @@ def test_the_locks_of_gateway_and_cloud_are_parts_of_the_whole() -> None:
 
 def test_the_command_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert gaugeline.main(["--help"]) == 0
-    assert all(name in capsys.readouterr().out for name in gaugeline.COMMANDS)
+    told = capsys.readouterr().out
+    assert all(name in told for name in gaugeline.COMMANDS)
     assert gaugeline.main([]) == 2
     assert gaugeline.main(["--version"]) == 0
     assert gaugeline.VERSION in capsys.readouterr().out
@@ -82,6 +83,19 @@ def test_a_missing_extra_is_told_and_not_a_traceback(
     monkeypatch.setattr(gaugeline, "import_module", missing)
     assert gaugeline.main(["cloud", "run"]) == 1
     assert "'duckdb', which is not installed" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_fault() -> None:
+    """`gaugeline sim export ... | head` ends quietly."""
+    command = [sys.executable, "-m", "gaugeline", "sim", "export", "demo", "--device", "machine-plc", "--rows", "3500"]
+    export = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert export.stdout is not None
+    assert export.stdout.readline().startswith("t_s,")
+    export.stdout.close()
+    assert export.stderr is not None
+    said = export.stderr.read()
+    export.stderr.close()
+    assert (export.wait(30), said) == (0, "")
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -151,7 +151,7 @@ def parse_confirmation(text: str) -> Confirmation:
         raw = json.loads(text)
         ranges = tuple(ConfirmedRange(int(a), int(b), str(d)) for a, b, d in raw["ranges"])
         found = Confirmation(str(raw["host"]), str(raw["epoch"]), ranges)
-    except (ValueError, KeyError, TypeError) as fault:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:  # Infinity; "[[[[..."
         raise PayloadError(f"not a confirmation: {text[:200]!r}") from fault
     if any(r.first > r.last or r.first < 0 for r in ranges):
         raise PayloadError(f"a confirmed range that runs backwards: {text[:200]!r}")

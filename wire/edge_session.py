@@ -73,14 +73,15 @@ class EdgeSession:
         self._seq = (seq + 1) % _WRAP
         return seq
 
-    def _bd_metric(self) -> Metric:
-        return Metric(name=BD_SEQ, datatype=Datatype.INT64, value=self.bd_seq)
+    def _bd_metric(self, ts_ms: int) -> Metric:
+        """Stamped like every metric of a birth (tck-id-payloads-name-birth-data-requirement)."""
+        return Metric(name=BD_SEQ, ts_ms=ts_ms, datatype=Datatype.INT64, value=self.bd_seq)
 
     def death(self, ts_ms: int) -> Message:
         """NDEATH: the will of this connection, and what an intended leave publishes first. Bears bdSeq only."""
         self._node_born = False
         self._born.clear()
-        return Message(self._topic("NDEATH"), encode(Payload(ts_ms=ts_ms, metrics=(self._bd_metric(),))), qos=1)
+        return Message(self._topic("NDEATH"), encode(Payload(ts_ms=ts_ms, metrics=(self._bd_metric(ts_ms),))), qos=1)
 
     def births(self, ts_ms: int, node_metrics: Iterable[Metric], devices: Iterable[DeviceBirth]) -> list[Message]:
         """NBIRTH with seq 0, then every DBIRTH. Said again, with the same bdSeq, when a rebirth is asked for.
@@ -91,7 +92,7 @@ class EdgeSession:
         self._node_born = True
         self._born.clear()
         fixed = (
-            self._bd_metric(),
+            self._bd_metric(ts_ms),
             Metric(name=REBIRTH, ts_ms=ts_ms, datatype=Datatype.BOOLEAN, value=False),
             *(Metric(name=name, ts_ms=ts_ms, datatype=Datatype.STRING) for name in (CONFIRMED, REFILL, CONFLICT)),
         )

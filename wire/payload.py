@@ -88,7 +88,14 @@ def _get_value(raw: pb.Payload.Metric, datatype: Datatype) -> Value:
     if datatype is Datatype.INT64:
         return raw.long_value - (1 << 64) if raw.long_value >> 63 else raw.long_value
     value: Value = getattr(raw, wanted)
-    return value
+    return _text(value) if datatype in _TEXT else value
+
+
+def _text(found: object) -> str:
+    """A string field. Protobuf hands out bytes where proto2 text is not UTF-8: no name or value that could be kept."""
+    if not isinstance(found, str):
+        raise PayloadError(f"text that is not UTF-8: {str(found)[:100]}")
+    return found
 
 
 _FIELD_OF: dict[Datatype, str] = {
@@ -196,7 +203,7 @@ def _properties(raw: pb.Payload.Metric) -> dict[str, PropertyValue]:
     for key, slot in zip(keys, raw.properties.values, strict=True):
         kind = slot.WhichOneof("value")
         if kind is not None and not slot.is_null:
-            found[key] = getattr(slot, kind)
+            found[_text(key)] = _text(slot.string_value) if kind == "string_value" else getattr(slot, kind)
     return found
 
 
@@ -221,7 +228,7 @@ def _datatype(
 ) -> Datatype | None:
     code = raw.datatype if raw.HasField("datatype") else None
     if code is None:
-        return of_alias.get(raw.alias) if raw.HasField("alias") else of_name.get(raw.name)
+        return of_alias.get(raw.alias) if raw.HasField("alias") else of_name.get(_text(raw.name))
     try:
         return Datatype(code)
     except ValueError as fault:
@@ -251,7 +258,7 @@ def decode(
         quality, reason = _quality(properties, null)
         metrics.append(
             Metric(
-                name=m.name if m.HasField("name") else None,
+                name=_text(m.name) if m.HasField("name") else None,
                 alias=m.alias if m.HasField("alias") else None,
                 ts_ms=m.timestamp if m.HasField("timestamp") else None,
                 datatype=datatype,

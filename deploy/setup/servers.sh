@@ -10,6 +10,8 @@ command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing+=(mosqu
 command -v influxd >/dev/null || missing+=(influxdb)
 command -v chromium >/dev/null || missing+=(chromium)
 command -v mbpoll >/dev/null || missing+=(mbpoll)
+# Playwright's own driver is linked against it; a minimal Debian has it not.
+ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1' || [ -e /usr/lib/$(uname -m)-linux-gnu/libatomic.so.1 ] || missing+=(libatomic1)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -33,7 +35,8 @@ fi
 say "installing ${missing[*]} from Debian's packages (their services stay masked)"
 if [ -d /run/systemd/system ]; then
   for package in "${missing[@]}"; do
-    [[ $package == chromium || $package == mbpoll ]] || "${as_root[@]}" systemctl mask "$package.service" >/dev/null 2>&1 || true
+    case "$package" in chromium | mbpoll | lib*) continue ;; esac
+    "${as_root[@]}" systemctl mask "$package.service" >/dev/null 2>&1 || true
   done
   say "to use mosquitto or influxdb as a service later: systemctl unmask NAME && systemctl enable --now NAME"
 fi

@@ -14,7 +14,7 @@ from typing import Any
 from firmware_sim.demo.broker import broker_child
 from firmware_sim.demo.host_api import HostApi
 from firmware_sim.demo.processes import Child, DemoError, check_port, free_port, gaugeline, wait_for_port
-from firmware_sim.demo.site import HOST, site_yaml
+from firmware_sim.demo.site import GATEWAY, HOST, site_yaml
 
 MARK = "gaugeline-demo.txt"
 """Stands in a folder that the demo made, so that it never empties anybody else's."""
@@ -46,6 +46,7 @@ class Chain:
         self.site = self.folder / "site.yaml"
         self.started_ms = 0
         self.broker_name = ""
+        self.gateway = GATEWAY
 
     def start(self) -> None:
         check_port(self.settings.http_host, self.settings.http_port, "--http HOST:PORT (make demo PORT=...)")
@@ -53,6 +54,9 @@ class Chain:
         check_port("127.0.0.1", port, "--broker-port")
         self._empty_folder()
         self.started_ms = time.time_ns() // 1_000_000
+        if self.settings.store:
+            # A database that outlives the run holds the rows of earlier ones: a name of its own keeps them apart.
+            self.gateway = f"{GATEWAY}-{self.started_ms // 1000}"
         broker, self.broker_name = broker_child(self.folder, port, embedded=self.settings.embedded_broker)
         self._start(broker)
         wait_for_port(broker, "127.0.0.1", port)
@@ -61,6 +65,7 @@ class Chain:
         self._start_cloud(port)
         gateway = Child("gateway", gaugeline("gateway", "run", str(self.site)), self.folder)
         self._start(gateway)
+        self._wait_for_gateway(gateway)
         self.say(f"gateway    {self.site}")
 
     def _empty_folder(self) -> None:
@@ -81,10 +86,19 @@ class Chain:
         self._start(simulator)
         ready = self._ready_line(simulator)
         devices = {entry["id"]: entry for entry in ready["devices"]}
-        self.site.write_text(site_yaml(devices, broker_port))
+        self.site.write_text(site_yaml(devices, broker_port, self.gateway))
         for name, entry in devices.items():
             where = f"{entry['host']}:{entry['port']}" if "host" in entry else entry["port"]
             self.say(f"device     {name:14} {entry['kind']:12} {where}")
+
+    def _wait_for_gateway(self, gateway: Child, timeout_s: float = 30.0) -> None:
+        """Until it answers questions: from then on a SIGTERM ends it in order, with its outbox in place."""
+        until = time.monotonic() + timeout_s
+        while not (self.folder / "outbox.db.sock").exists():
+            gateway.check()
+            if time.monotonic() > until:
+                raise DemoError(f"the gateway does not answer after {timeout_s:.0f} s:\n{gateway.last_words()}")
+            time.sleep(0.05)
 
     @staticmethod
     def _ready_line(simulator: Child, timeout_s: float = 30.0) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from firmware_sim.demo.chain import Chain, DemoSettings
+from firmware_sim.demo.host_api import HostTroubleError
 from firmware_sim.demo.processes import DemoError
 from firmware_sim.demo.report import make_report, shortcomings, summary, write_report
 
@@ -57,7 +59,9 @@ class LiveLine:
 
     def show(self, text: str) -> None:
         self.next_s = time.monotonic() + self.every_s
-        sys.stdout.write(f"\r\x1b[2K{text}" if self.terminal else f"{text}\n")
+        if self.terminal:
+            text = "\r\x1b[2K" + text[: shutil.get_terminal_size().columns - 1]  # a longer one could not be wiped out
+        sys.stdout.write(text if self.terminal else f"{text}\n")
         sys.stdout.flush()
 
     def end(self) -> None:
@@ -73,11 +77,20 @@ def raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def live_text(elapsed_s: float, balance: dict[str, Any], anomalies: int) -> str:
-    """What became of the samples so far, in one line of less than 100 characters."""
+def live_text(chain: Chain) -> str:
+    """What became of the samples so far, in one line of less than 100 characters; or what the host's trouble is."""
+    try:
+        balance = chain.api.balance()
+        anomalies = len(chain.api.anomalies(chain.started_ms, time.time_ns() // 1_000_000))
+    except HostTroubleError as fault:
+        return f"sampling goes on, the gateway keeps what it takes: {fault}"
+    return counts_text(balance, anomalies)
+
+
+def counts_text(balance: dict[str, Any], anomalies: int) -> str:
     return (
-        f"{elapsed_s:4.0f} s  produced {balance['produced']:>7}  stored {balance['stored']:>7}"
-        f"  in flight {balance['in_flight']:>5}  dropped {balance['dropped']:>3}  anomalies {anomalies:>2}"
+        f"produced {balance['produced']:>7}  stored {balance['stored']:>7}  in flight {balance['in_flight']:>5}"
+        f"  dropped {balance['dropped']:>3}  anomalies {anomalies:>2}"
     )
 
 
@@ -89,10 +102,7 @@ def watch(chain: Chain, seconds: float | None) -> float:
         while seconds is None or time.monotonic() - began_s < seconds:
             chain.check()
             if line.due():
-                now_ms = time.time_ns() // 1_000_000
-                balance = chain.api.balance()
-                anomalies = chain.api.anomalies(chain.started_ms, now_ms)
-                line.show(live_text(time.monotonic() - began_s, balance, len(anomalies)))
+                line.show(f"{time.monotonic() - began_s:4.0f} s  {live_text(chain)}")
             time.sleep(0.2)
     except KeyboardInterrupt:
         pass
@@ -111,8 +121,11 @@ def run(settings: DemoSettings, seconds: float | None, report: Path | None, tell
         tell(f"page       {chain.api.url}/   (Ctrl-C ends everything)")
         sampling_s = watch(chain, seconds)
         tell("sampling stopped; delivering what is still held (at most 10 s) ...")
-        chain.stop_sampling()
-        figures = make_report(chain, sampling_s, time.time_ns() // 1_000_000)
+        try:
+            chain.stop_sampling()
+            figures = make_report(chain, sampling_s, time.time_ns() // 1_000_000)
+        except KeyboardInterrupt as fault:
+            raise DemoError("stopped while the last samples were on their way: no figures of this run") from fault
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
         chain.stop()
@@ -126,15 +139,31 @@ def run(settings: DemoSettings, seconds: float | None, report: Path | None, tell
     return 1 if problems else 0
 
 
+def check(options: argparse.Namespace) -> tuple[str, int]:
+    """Host and port of the page. A wrong call ends here, before anything was started."""
+    host, _, port = options.http.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        parser().error(f"--http wants HOST:PORT with a port from 1 to 65535, not {options.http!r}")
+    if not 0 <= options.broker_port < 65536:
+        parser().error(f"--broker-port wants 1 to 65535, or 0 for any free one, not {options.broker_port}")
+    if options.seconds is not None and not 0 < options.seconds < float("inf"):
+        parser().error(f"--for wants seconds above 0, not {options.seconds}")
+    if options.report is not None:
+        try:
+            options.report.parent.mkdir(parents=True, exist_ok=True)
+            options.report.open("a").close()
+        except OSError as fault:
+            parser().error(f"--report {options.report} cannot be written: {fault.strerror}")
+    return host, int(port)
+
+
 def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
-    host, _, port = options.http.rpartition(":")
-    if not host or not port.isdecimal():
-        parser().error(f"--http wants HOST:PORT, not {options.http!r}")
+    host, port = check(options)
     settings = DemoSettings(
         folder=options.folder,
         http_host=host,
-        http_port=int(port),
+        http_port=port,
         broker_port=options.broker_port,
         store=options.store,
         seed=options.seed,
@@ -145,6 +174,9 @@ def main(argv: list[str]) -> int:
         return run(settings, options.seconds, options.report)
     except DemoError as fault:
         sys.stderr.write(f"error: {fault}\n")
+        return 1
+    except OSError as fault:  # a full disk, a folder that cannot be made, a reader of our output that has gone
+        sys.stderr.write(f"error: {fault}; choose another --folder or --report, or make room\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("ended before everything had started\n")

@@ -11,6 +11,20 @@ from typing import Any, NamedTuple
 
 from firmware_sim.demo.processes import Child, DemoError
 
+
+class HostTroubleError(DemoError):
+    """The host answers, and says that it cannot serve this now."""
+
+
+def _detail(fault: urllib.error.HTTPError) -> str:
+    """What a problem+json answer says, else its status."""
+    text = fault.read(10_000).decode(errors="replace")
+    try:
+        return str(json.loads(text)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{fault.url} answered {fault.code} {fault.reason}"
+
+
 SLICE_MS, MOST_POINTS = 300_000, 20_000  # a tag at 10 Hz fills 3,000 of them
 
 
@@ -35,7 +49,7 @@ class HostApi:
             with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310  # an address of our own
                 return json.load(answer)
         except urllib.error.HTTPError as fault:
-            raise DemoError(f"{url} answered {fault.code}: {fault.read(300).decode(errors='replace')}") from fault
+            raise HostTroubleError(_detail(fault)) from fault
         except (OSError, ValueError) as fault:
             raise DemoError(f"{url} does not answer: {fault}") from fault
 

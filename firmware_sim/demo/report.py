@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ from firmware_sim.demo.witness import compare_all, read_truth, served_values, tr
 
 COUNTED = ("produced", "suppressed", "stored", "dead_letters", "dropped", "in_flight", "collided", "duplicates", "lost")
 PER_DEVICE = tuple(name for name in COUNTED if name != "duplicates")  # a batch seen again is counted per gateway
+PACKAGES = ("gaugeline", "pymodbus", "onnxruntime", "protobuf")
+NOTICED_WITHIN_MS = (
+    15_000  # the demo's model needs some 2 s; a run that ends right after the failure began says nothing
+)
 OUT = ("stored", "dead_letters", "dropped", "in_flight", "collided")
 
 
@@ -29,12 +35,12 @@ def outbox_counters(site: Path) -> dict[str, dict[str, int]]:
     return counters
 
 
-def reconcile(balance: dict[str, Any], counters: dict[str, dict[str, int]]) -> dict[str, Any]:
+def reconcile(balance: dict[str, Any], counters: dict[str, dict[str, int]], gateway: str = GATEWAY) -> dict[str, Any]:
     """The host's balance with `produced` as the outbox counted it, so that nobody marks his own work.
 
     lost = produced - stored - dead letters - dropped - in flight - collided, of the whole and per device.
     """
-    prefix = f"{GROUP}/{GATEWAY}/"
+    prefix = f"{GROUP}/{gateway}/"
     hosts = {name.removeprefix(prefix): entry for name, entry in balance["devices"].items()}
     devices: dict[str, dict[str, Any]] = {}
     for device in sorted(hosts.keys() | counters.keys()):
@@ -55,7 +61,7 @@ def overlap(detected: Sequence[tuple[int, int]], true: Sequence[tuple[int, int]]
 
 def make_report(chain: Chain, sampling_s: float, ended_ms: int) -> dict[str, Any]:
     """The report of a run whose gateway has ended and whose cloud still answers. Times in epoch milliseconds."""
-    balance = reconcile(chain.api.balance(), outbox_counters(chain.site))
+    balance = reconcile(chain.api.balance(), outbox_counters(chain.site), chain.gateway)
     stats = chain.api.get("/api/stats")
     truth = list(read_truth(chain.truth))
     served = served_values(truth)
@@ -81,8 +87,17 @@ def make_report(chain: Chain, sampling_s: float, ended_ms: int) -> dict[str, Any
         "sampling_s": round(sampling_s, 1),
         "started_ms": chain.started_ms,
         "ended_ms": ended_ms,
-        "versions": {**stats["versions"], "store": stats["store"], "broker": chain.broker_name},
+        "versions": {**versions(), **stats["versions"], "store": stats["store"], "broker": chain.broker_name},
     }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that gateway and simulator run on; all processes of the demo share one environment."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):  # no onnxruntime on a 32-bit machine
+            found[name] = version(name)
+    return found
 
 
 def write_report(report: dict[str, Any], path: Path) -> None:
@@ -97,6 +112,11 @@ def shortcomings(report: dict[str, Any]) -> list[str]:
         found.append(f"{report['lost']} samples are neither stored nor on a list that says why not")
     if report["dead_letters"] or report["collided"]:
         found.append(f"{report['dead_letters']} dead letters, {report['collided']} collided samples")
+    if not report["stored"]:
+        found.append("nothing was stored: see the logs of gateway, broker and cloud")
+    true = report["anomalies"]["true"]
+    if not report["true_window_hit"] and any(end - begin > NOTICED_WITHIN_MS for begin, end in true):
+        found.append("the machine's failure was not noticed by its model")
     if report["values_compared"]["wrong"]:
         found.append(
             f"{report['values_compared']['wrong']} of {report['values_compared']['checked']} stored values "

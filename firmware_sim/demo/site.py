@@ -70,7 +70,7 @@ assets:
 """
 
 
-def site_yaml(devices: Mapping[str, Mapping[str, Any]], broker_port: int) -> str:
+def site_yaml(devices: Mapping[str, Mapping[str, Any]], broker_port: int, gateway: str = GATEWAY) -> str:
     """The site.yaml for where the simulator's devices really listen.
 
     devices: device id -> the entry of the simulator's ready line (host and port, or the path of a port).
@@ -78,7 +78,7 @@ def site_yaml(devices: Mapping[str, Mapping[str, Any]], broker_port: int) -> str
     machine, parking = devices["machine-plc"], devices["parking-plc"]
     return SITE.format(
         group=GROUP,
-        gateway=GATEWAY,
+        gateway=gateway,
         host=HOST,
         broker=f"mqtt://127.0.0.1:{broker_port}",
         machine_host=machine["host"],

@@ -44,8 +44,10 @@ def encode_batch(
         body = encode(Payload(metrics=metrics))
         digest = batch_digest(node, device, epoch, number, samples)
     tag = BatchTag(epoch, number, len(samples), digest)
-    body += encode(Payload(metrics=(Metric(alias=aliases[BATCH], datatype=Datatype.STRING, value=str(tag)),)))
     first, last = min(s.ts_ms for s in samples), max(s.ts_ms for s in samples)
+    # The key is a metric of data like the others: it must bear a timestamp too.
+    key = Metric(alias=aliases[BATCH], ts_ms=last, datatype=Datatype.STRING, value=str(tag))
+    body += encode(Payload(metrics=(key,)))
     return Encoded(device, number, len(samples), first, last, digest, body)
 
 

@@ -343,3 +343,19 @@ def test_the_slave_itself_is_right() -> None:
     assert struct.pack(">H", 0xCD6B)[0] == sum(v << i for i, v in enumerate([1, 0, 1, 1, 0, 0, 1, 1]))
     assert {bit("coil", i) for i in range(50)} == {0, 1}
     assert len({register(t, a) for t in ("input", "holding") for a in range(200)}) == 400
+
+
+async def test_a_cancellation_that_meets_the_answer_ends_the_read() -> None:
+    async with TcpSlave() as slave:
+        reading: list[asyncio.Task[Any]] = []
+
+        def clock() -> int:  # called when an answer has come, before pymodbus hands it out
+            reading[0].cancel()
+            return 1234
+
+        driver = ModbusDriver(LineSpec("plc", "modbus-tcp", host=slave.host, port=slave.port), clock)
+        await driver.open()
+        reading.append(asyncio.create_task(driver.read(1, Span("holding", 0, 2))))
+        with pytest.raises(asyncio.CancelledError):
+            await reading[0]
+        await driver.close()

@@ -325,3 +325,22 @@ async def test_a_node_that_is_gone_for_long_keeps_its_balance(tmp_path: Path, mo
                 await asyncio.sleep(0.05)
         assert balance.ok
         assert balance.total == Counts(produced=3, stored=1, in_flight=2)
+
+
+async def test_a_message_that_our_own_code_stumbles_over_does_not_end_the_host(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path, mosquitto.port) as host, gateway().connected(mosquitto.port) as gw:
+        sound = host.host.hearing.live.update
+
+        def stumbles(node: NodeId, device: str, samples: Any, *more: Any) -> None:
+            if any(s.value == 13.0 for s in samples):
+                raise ZeroDivisionError
+            sound(node, device, samples, *more)
+
+        monkeypatch.setattr(type(host.host.live), "update", lambda _, *arguments: stumbles(*arguments))
+        await gw.publish(gw.put("pump-1", [row(T0, 13.0)]))
+        await gw.publish(gw.put("pump-1", [row(T0 + 1, 1.0)]))
+        await until(lambda: gw.confirmed == {2})
+        assert host.stats.counters["rejected"] == 1
+        assert [r.exc_info is not None for r in caplog.records if r.getMessage() == "message stumbled over"] == [True]

@@ -290,13 +290,25 @@ class TestBalance:
         assert (found["ok"], found["duplicates"]) == (True, 4)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"epochs": 1}', '{"epochs": [{"epoch": ""}]}', '{"epochs": [{}]}'])
+HUGE = 10**22  # beyond the 64 bits of a database
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"epochs": 1}', '{"epochs": [{"epoch": ""}]}', '{"epochs": [{}]}',
+     f'{{"epochs": [{{"epoch": "e", "unconfirmed": [[1, {HUGE}]]}}]}}',
+     '{"epochs": [{"epoch": "e", "unconfirmed": [[-1, 1]]}]}'],
+)  # fmt: skip
 def test_counters_that_cannot_be_read(text: str) -> None:
     with pytest.raises(PayloadError, match="counters"):
         parse_counters(text)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '"x"', "[" * 5_000, '{"kind": "drop"}', '{"kind": "epoch_closed"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '"x"', "[" * 5_000, '{"kind": "drop"}', '{"kind": "epoch_closed"}', '{"kind": "\\ud800"}',
+     '{"kind": 1}', f'{{"kind": "drop", "epoch": "e", "numbers": [[1, {HUGE}]], "device": "d", "samples": 1}}'],
+)  # fmt: skip
 def test_records_that_cannot_be_read(text: str) -> None:
     with pytest.raises(PayloadError, match="record"):
         parse_record(text)

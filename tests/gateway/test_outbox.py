@@ -96,6 +96,9 @@ def test_a_batch_is_one_devices_samples_of_a_window_in_time_order_with_its_tag_l
     metrics = decoded(file, pump).metrics
     assert [m.ts_ms for m in metrics[:-1]] == [10, 10, 30, 30]
     assert metrics[-1].alias == file.aliases["pump"][BATCH]
+    assert metrics[-1].ts_ms == 30, (
+        "every metric of data bears a timestamp (tck-id-payloads-name-birth-data-requirement)"
+    )
     tag = parse_batch_tag(str(metrics[-1].value))
     assert tag == (file.epoch, 1, 4, pump.digest)
     samples = [s for ts_ms in (10, 30) for s in block(ts_ms).samples()]

@@ -150,7 +150,7 @@ async def test_a_rebirth_repeats_the_births_with_the_same_bd_seq(mosquitto: Mosq
         await h.until(lambda: len(h.of("DBIRTH", "fan")) == 2)
         first, second = h.of("NBIRTH")
         assert (first.payload.seq, second.payload.seq) == (0, 0)
-        assert first.payload.metrics[0] == second.payload.metrics[0]
+        assert [(m.name, m.value) for m in (first.payload.metrics[0], second.payload.metrics[0])] == [("bdSeq", 0)] * 2
         await r.take(block(20))
         await r.all_confirmed()
         assert r.uplink.counters["rebirths"] == 1
@@ -224,12 +224,17 @@ async def test_only_a_required_host_can_confirm_and_only_what_was_published(
         await h.say_confirmed(tag.epoch, {tag.number + 1: tag.digest})
         await h.say_confirmed("0123456789abcdef", {tag.number: tag.digest})
         await h.command("Delivery/Confirmed", "nonsense")
+        await h.command("Delivery/Confirmed", '{"host":"gaugeline","epoch":"x","ranges":[[1,Infinity,""]]}')
+        for name in ("Delivery/Confirmed", "Delivery/Conflict", "Delivery/Refill"):
+            await h.command(name, "[" * 20_000)
+        await h.command("Delivery/Refill", json.dumps({"host": "gaugeline", "from_ms": -(10**30), "to_ms": 10**30}))
         await h.command("Delivery/Unheard", "of")
         await h.client.publish("spBv1.0/plant/NCMD/gw", b"\xff\xff\xff", qos=1)
         await h.client.publish("spBv1.0/plant/DCMD/gw/pump", b"", qos=1)
         counters = r.uplink.counters
         await h.until(lambda: counters["commands_unknown"] == 2)
-        assert (counters["confirmations_refused"], counters["commands_unreadable"]) == (4, 2)
+        assert (counters["confirmations_refused"], counters["commands_unreadable"]) == (4, 7)
+        assert (counters["sessions"], r.uplink.state) == (1, "online"), "no command ends the session"
         assert (await r.outbox.pending())[0] == 1
         told = [x.__dict__["kind"] for x in caplog.records if x.getMessage() == "command refused" and x.levelno > 20]
         assert told == ["confirmations_refused", "commands_unreadable", "commands_unknown"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_broken_batch_tag_is_refused(text: str) -> None:
 def test_ranges_cover_exactly_the_numbers_given(digests: dict[int, str]) -> None:
     ranges = confirmed_ranges(digests)
     assert [n for r in ranges for n in range(r.first, r.last + 1)] == sorted(digests)
-    assert all(b.first > a.last + 1 for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(b.first > a.last + 1 for a, b in itertools.pairwise(ranges))
 
 
 @given(DIGESTS)
@@ -111,9 +112,19 @@ def test_a_confirmation_of_numbers_never_published_is_not_believed() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[]", "null", '{"host":"h","epoch":"e","ranges":[[1]]}', '{"host":"h","epoch":"e","ranges":[[2,1,"aa"]]}',
-     json.dumps({"host": "h", "epoch": "e", "ranges": 5})],
-)  # fmt: skip
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        '{"host":"h","epoch":"e","ranges":[[1]]}',
+        '{"host":"h","epoch":"e","ranges":[[2,1,"aa"]]}',
+        json.dumps({"host": "h", "epoch": "e", "ranges": 5}),
+        "[" * 100_000,
+        '{"host":"h","epoch":"e","ranges":[[1,Infinity,"aa"]]}',
+        '{"host":"h","epoch":"e","ranges":[[NaN,1,"aa"]]}',
+    ],
+)
 def test_a_broken_confirmation_is_refused(text: str) -> None:
     with pytest.raises(PayloadError):
         parse_confirmation(text)

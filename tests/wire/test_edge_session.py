@@ -60,6 +60,7 @@ def test_nbirth_bears_the_bd_seq_of_the_will_and_commands_without_alias() -> Non
     assert {n for n, m in metrics.items() if m.alias is None} == WITHOUT_ALIAS
     assert metrics["Node Control/Rebirth"].value is False
     assert metrics[BATCH].alias == 1
+    assert {metrics[n].ts_ms for n in WITHOUT_ALIAS} == {1000}, "tck-id-payloads-name-birth-data-requirement"
 
 
 def test_seq_runs_over_node_and_device_messages_and_wraps_after_255() -> None:

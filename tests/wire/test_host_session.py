@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -272,3 +273,56 @@ def test_reason_and_quality_arrive() -> None:
     (data,) = edge.hear(edge.data(bad))
     assert isinstance(data, Data)
     assert data.samples == (bad,)
+
+
+NOT_UTF8 = b"\xb0C \xfc"  # ISO 8859-1, as devices with umlauts say it
+
+
+@pytest.mark.parametrize("place", ["name", "value", "property key", "property value"])
+def test_text_that_is_not_utf8_is_rejected_wherever_it_stands(place: str) -> None:
+    words = {p: f"marker-{p[-1]}{len(p)}" for p in ("name", "value", "property key", "property value")}
+    one = Metric(
+        name=words["name"],
+        ts_ms=T0,
+        datatype=Datatype.STRING,
+        value=words["value"],
+        properties={words["property key"]: words["property value"]},
+    )
+    data = encode(Payload(ts_ms=T0, seq=0, metrics=(one,)))
+    raw = words[place].encode()
+    [event] = HostSession().receive(Topic("plant", "NBIRTH", "other"), data.replace(raw, NOT_UTF8.ljust(len(raw))), T0)
+    assert isinstance(event, Rejected)
+    assert "UTF-8" in event.why
+
+
+MESSAGES = (
+    ("NBIRTH", "", Payload(ts_ms=T0, seq=0, metrics=(
+        Metric(name="bdSeq", ts_ms=T0, datatype=Datatype.INT64, value=3),
+        Metric(name="Delivery/Protocol", alias=1, ts_ms=T0, datatype=Datatype.STRING, value="gaugeline/1"),
+        Metric(name=BATCH, alias=2, ts_ms=T0, datatype=Datatype.STRING)))),
+    ("DBIRTH", "pump", Payload(ts_ms=T0, seq=1, metrics=(
+        Metric(name="flow", alias=7, ts_ms=T0, datatype=Datatype.FLOAT, value=1.5, properties={"engUnit": "bar"}),
+        Metric(name="text", alias=8, ts_ms=T0, datatype=Datatype.STRING, value="x", quality=Quality.UNCERTAIN),
+        Metric(name=BATCH, alias=9, ts_ms=T0, datatype=Datatype.STRING)))),
+    ("DDATA", "pump", Payload(ts_ms=T0, seq=2, metrics=(
+        Metric(alias=7, ts_ms=T0, datatype=Datatype.FLOAT, value=2.5),
+        Metric(alias=8, ts_ms=T0, datatype=Datatype.STRING, value="y"),
+        Metric(alias=9, ts_ms=T0, datatype=Datatype.STRING, value="epoch:1:2:" + "0" * 32)))),
+    ("DDEATH", "pump", Payload(ts_ms=T0, seq=3)),
+    ("NDEATH", "", Payload(ts_ms=T0, metrics=(Metric(name="bdSeq", datatype=Datatype.INT64, value=3),))),
+)  # fmt: skip
+
+
+@given(st.data())
+def test_no_damage_to_a_message_makes_the_session_raise_or_hand_out_what_cannot_be_kept(data: st.DataObject) -> None:
+    session = HostSession()
+    for kind, device, payload in MESSAGES:
+        body = bytearray(encode(payload))
+        for _ in range(data.draw(st.integers(0, 2))):
+            body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+        found = session.receive(Topic("plant", kind, "gw", device), bytes(body), T0) + session.tick(T0 + 10_000)
+        for event in found:
+            if isinstance(event, DeviceBorn):
+                json.dumps([[t.name, t.datatype, dict(t.properties)] for t in event.tags])
+            elif isinstance(event, Data):
+                json.dumps([[s.name, s.value] for s in event.samples])

@@ -10,7 +10,7 @@ import pytest
 
 from firmware_sim.demo.broker import broker_child
 from firmware_sim.demo.chain import Chain, DemoSettings
-from firmware_sim.demo.cli import live_text, main
+from firmware_sim.demo.cli import counts_text, main
 from firmware_sim.demo.host_api import HostApi
 from firmware_sim.demo.processes import Child, DemoError, check_port, free_port, wait_for_port
 
@@ -104,6 +104,28 @@ def test_either_broker_takes_a_connection_and_ends(tmp_path: Path, embedded: boo
 
 
 def test_the_live_line_fits_a_terminal() -> None:
-    text = live_text(59.9, {"produced": 123456, "stored": 123000, "in_flight": 456, "dropped": 0}, 1)
-    assert " ".join(text.split()) == "60 s produced 123456 stored 123000 in flight 456 dropped 0 anomalies 1"
-    assert len(text) < 100
+    text = counts_text({"produced": 123456, "stored": 123000, "in_flight": 456, "dropped": 0}, 1)
+    assert " ".join(text.split()) == "produced 123456 stored 123000 in flight 456 dropped 0 anomalies 1"
+    assert len(text) < 90
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--http", "127.0.0.1:99999"],
+        ["--broker-port", "-1"],
+        ["--for", "-3"],
+        ["--for", "nan"],
+        ["--report", "/proc/x"],
+    ],
+)
+def test_a_wrong_call_ends_before_anything_is_started(tmp_path: Path, wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--folder", str(tmp_path / "demo"), *wrong])
+    assert end.value.code == 2
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--folder", "/proc/gaugeline", "--http", f"127.0.0.1:{free_port()}"]) == 1
+    assert "/proc/gaugeline" in capsys.readouterr().err

@@ -94,10 +94,21 @@ def test_a_device_that_the_host_never_heard_of_is_lost_and_not_left_out() -> Non
     assert (found["lost"], found["devices"]["fan"]["lost"]) == (5, 5)
 
 
+def test_rows_of_an_earlier_run_in_the_same_database_are_not_this_runs() -> None:
+    heard = json.loads(json.dumps(balance()).replace("demo-gateway", "demo-gateway-2"))
+    found = reconcile(heard, {"pump": {"produced": 10, "suppressed": 0}}, "demo-gateway-2")
+    assert (list(found["devices"]), found["lost"]) == (["pump"], 0)
+
+
 def test_what_falls_short_is_said() -> None:
     good = {**reconcile(balance(), {"pump": {"produced": 10, "suppressed": 0}}),
-            "values_compared": {"checked": 10, "wrong": 0}}  # fmt: skip
+            "values_compared": {"checked": 10, "wrong": 0}, "true_window_hit": True,
+            "anomalies": {"detected": [[1, 2]], "true": [[0, 20_000]]}}  # fmt: skip
     assert shortcomings(good) == []
     assert "2 samples are neither stored" in shortcomings({**good, "lost": 2})[0]
     assert "1 dead letters" in shortcomings({**good, "dead_letters": 1})[0]
+    assert "nothing was stored" in shortcomings({**good, "stored": 0})[0]
+    assert "not noticed" in shortcomings({**good, "true_window_hit": False})[0]
+    just_begun = {"detected": [], "true": [[0, 5_000]]}
+    assert shortcomings({**good, "true_window_hit": False, "anomalies": just_begun}) == []
     assert "3 of 10 stored values" in shortcomings({**good, "values_compared": {"checked": 10, "wrong": 3}})[0]
