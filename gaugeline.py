@@ -14,7 +14,7 @@ COMMANDS = {
     "gateway": ("gateway.cli", "read devices, judge, buffer, publish (runs on the gateway)"),
     "cloud": ("cloud.cli", "collect, store, confirm, show (runs on the host)"),
     "models": ("models.cli", "train and inspect the models that score assets"),
-    "sim": ("firmware_sim.cli", "devices to test against: Modbus TCP, Modbus RTU, serial text"),
+    "sim": ("firmware_sim.cli", "devices to test against, and all their faults: Modbus and serial"),
     "demo": ("firmware_sim.demo.cli", "the whole chain on this machine, no server to install"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SCRIPTS = ("score_row", "store_write", "outbox_append", "demo_chain", "late_replies")
+SCRIPTS = ("score_row", "store_write", "outbox_append", "demo_chain", "late_replies", "simulator_load")
 
 
 def main(names: list[str]) -> int:

@@ -13,14 +13,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from firmware_sim.check import report
 from firmware_sim.devices import build
 from firmware_sim.errors import ScenarioError
 from firmware_sim.scenario import Scenario, load, packaged
 from firmware_sim.simulation import Simulation
+from firmware_sim.status_line import show
 from firmware_sim.truth import Truth
 
 _RUN = """\
-Runs the devices of a scenario until SIGINT or SIGTERM.
+Runs the devices of a scenario until SIGINT or SIGTERM, or for as long as --for says. On a terminal, stderr shows
+what happens.
 
 One JSON line goes to stdout once all listen:
   {"event":"ready","devices":[{"id":"machine-plc","kind":"modbus-tcp","host":"127.0.0.1","port":40123},...]}
@@ -32,10 +35,12 @@ examples:
   gaugeline sim run demo --set lines.plc-tcp.port=5020 --set lines.meter-rtu.port=/tmp/meter
   gaugeline sim run demo --seed 7 --set devices.machine-plc.row_s=1
 
-faults stand in the scenario; kinds are silent, late (delay_s), refused (exception) and garbled:
+  gaugeline sim run plant.yaml --speed 60 --for 3600 --truth truth.jsonl
+
+keys of a scenario and all kinds of faults: docs/simulator.md
   faults:
     - {device: meter-rtu-7, kind: silent, at_s: 20, for_s: 5}
-    - {device: machine-plc, kind: late, at_s: 30, for_s: 2, every_s: 60, delay_s: 1.5}
+    - {device: machine-plc, kind: late, rate_per_h: 30, for_s: 2, delay_s: 1.5}
 """
 _EXPORT_EXAMPLES = """\
 examples:
@@ -75,7 +80,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--truth", type=Path, metavar="FILE", help="append every answer served and every fault to FILE (JSON lines)"
     )
+    run.add_argument("--speed", type=float, metavar="N", help="simulated seconds in one real one (default: 1)")
+    run.add_argument("--for", dest="for_s", type=float, metavar="SECONDS", help="end by itself after so long")
     run.set_defaults(command=_run)
+
+    check = commands.add_parser(
+        "check",
+        help="check a scenario without running it",
+        description="Reads a scenario and its recordings, tells every problem with its line, and what would run.",
+    )
+    _add_scenario(check)
+    check.set_defaults(command=_check)
 
     export = commands.add_parser(
         "export",
@@ -122,16 +137,37 @@ def _scenario(arguments: argparse.Namespace, more: Sequence[str] = ()) -> Scenar
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    simulation = Simulation(_scenario(arguments), Truth(arguments.truth))
-    asyncio.run(_until_signal(simulation))
+    if arguments.for_s is not None and not arguments.for_s > 0:
+        raise ScenarioError(f"--for: must be more than 0 seconds (got {arguments.for_s:g})")
+    speed = [] if arguments.speed is None else [f"speed={arguments.speed}"]
+    simulation = Simulation(_scenario(arguments, speed), Truth(arguments.truth))
+    asyncio.run(_until_told(simulation, arguments.for_s))
     return 0
 
 
-async def _until_signal(simulation: Simulation) -> None:
-    stop = asyncio.Event()
+async def _until_told(simulation: Simulation, for_s: float | None) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await simulation.run(lambda devices: print(json.dumps({"event": "ready", "devices": devices}), flush=True), stop)
+        loop.add_signal_handler(number, stop.set)
+
+    def ready(devices: list[dict[str, object]]) -> None:
+        print(json.dumps({"event": "ready", "devices": devices}), flush=True)
+        if for_s is not None:
+            loop.call_later(for_s, stop.set)
+
+    shown = asyncio.create_task(show(simulation, sys.stderr), name="status") if sys.stderr.isatty() else None
+    try:
+        await simulation.run(ready, stop)
+    finally:
+        if shown is not None:
+            shown.cancel()
+            await asyncio.wait([shown])
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    for line in report(_scenario(arguments)):
+        print(line)
+    return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -184,7 +220,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print(f"{settings.id}  ({settings.model}, line {settings.line}, unit id {settings.unit_id})")
         for each in build(settings, scenario.seed).signals:
             order = each.order if len(each.addresses) > 1 else ""
-            register = "text" if each.table is None else f"{each.table} {each.address} {each.raw_type} {order}"
+            register = "frame" if each.table is None else f"{each.table} {each.address} {each.raw_type} {order}"
             scale = "" if each.scale == 1.0 else f"x {each.scale:g}"
             print(f"  {each.name:<16} {register:<28} {scale:<8} {each.unit:<10} {each.origin}")
     return 0

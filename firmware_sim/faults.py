@@ -1,89 +1,74 @@
-"""What goes wrong by schedule: silence, late replies, refusals and garbled bytes."""
+"""What can go wrong, as the scenario says it: by schedule or at random."""
 
 from __future__ import annotations
 
-import asyncio
-import heapq
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from firmware_sim.clock import SimClock
-from firmware_sim.devices.device import Window
-from firmware_sim.truth import Truth
+AnswerKind = Literal[
+    "silent", "late", "overtaking", "refused", "garbled", "split", "merged", "wrong_unit", "restart"
+]  # fmt: skip
+ValueKind = Literal["stuck", "drift", "spike", "noise", "step"]
+LinkKind = Literal["dropped", "half_open", "one_connection"]
+WriteKind = Literal["write_ignored", "write_clamped"]
+ANSWER_KINDS, VALUE_KINDS = frozenset(get_args(AnswerKind)), frozenset(get_args(ValueKind))
+LINK_KINDS, WRITE_KINDS = frozenset(get_args(LinkKind)), frozenset(get_args(WriteKind))
 
 Positive = Annotated[float, Field(gt=0)]
 
 
 class FaultSettings(BaseModel):
-    """One fault: from `at_s` for `for_s`, and again every `every_s` when that is given.
+    """One fault: from `at_s` for `for_s`, and again every `every_s` when that is given; or at random,
+    `rate_per_h` times in an hour on average. These are simulated seconds; `delay_s` and `gap_s` are real ones.
 
-    silent: no answer. late: the answer comes `delay_s` later. refused: Modbus exception `exception`.
-    garbled: a wrong CRC (RTU) or broken characters (text).
+    Answers, each with probability `chance`:
+    silent: none. late: `delay_s` later, or anything between that and `delay_max_s`; the answers of one unit of a bus
+    keep their order. overtaking: late, but later answers may come first. refused: Modbus exception `exception`.
+    garbled: a wrong CRC or checksum (text: broken characters). split: in two pieces, `gap_s` apart. merged: held back
+    and sent together with the next one. wrong_unit: under the unit id after the right one. restart: silent, and the
+    connections of the line are dropped; counters start at 0 afterwards and what was written is forgotten.
+
+    Values of `signals` (all numbers, unless named; stuck: all signals):
+    stuck: as at the begin. step: `size` is added. drift: `size` per simulated hour is added. noise: `size` is the
+    standard deviation. spike: `size` is added in single steps, each with probability `chance`.
+
+    Connections of the whole line of the device: dropped: closed at the begin and at each request. half_open: accepted
+    and never answered. one_connection: a second one is refused (reset).
+
+    Writes: write_ignored: confirmed and not done. write_clamped: held between `low` and `high`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: str
-    kind: Literal["silent", "late", "refused", "garbled"]
-    at_s: Annotated[float, Field(ge=0)]
+    kind: AnswerKind | ValueKind | LinkKind | WriteKind
+    at_s: Annotated[float, Field(ge=0)] | None = None
     for_s: Positive
     every_s: Positive | None = None
+    rate_per_h: Positive | None = None
+    chance: Annotated[float, Field(gt=0, le=1)] = 1.0
     delay_s: Positive = 1.0
+    delay_max_s: Positive | None = None
+    gap_s: Positive = 0.05
     exception: Annotated[int, Field(ge=1, le=11)] = 4  # 4: server device failure
+    size: float | None = None
+    signals: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
 
     @model_validator(mode="after")
-    def _pauses_between(self) -> Self:
+    def _makes_sense(self) -> Self:
+        if (self.at_s is None) == (self.rate_per_h is None):
+            raise ValueError("give either at_s (by schedule) or rate_per_h (at random)")
+        if self.rate_per_h is not None and self.every_s is not None:
+            raise ValueError("every_s goes with at_s, not with rate_per_h")
         if self.every_s is not None and self.every_s <= self.for_s:
             raise ValueError(f"every_s ({self.every_s:g}) must be longer than for_s ({self.for_s:g})")
+        if self.delay_max_s is not None and self.delay_max_s < self.delay_s:
+            raise ValueError(f"delay_max_s ({self.delay_max_s:g}) must be at least delay_s ({self.delay_s:g})")
+        if self.kind in VALUE_KINDS - {"stuck"} and self.size is None:
+            raise ValueError(f"{self.kind} needs size")
+        if self.kind == "write_clamped" and self.low is None and self.high is None:
+            raise ValueError("write_clamped needs low, high or both")
         return self
-
-    def active(self, t_s: float) -> bool:
-        since = t_s - self.at_s
-        if self.every_s is not None and since >= 0:
-            since %= self.every_s
-        return 0 <= since < self.for_s
-
-    def windows(self) -> Iterator[Window]:
-        for lap in count() if self.every_s is not None else range(1):
-            begin = self.at_s + lap * (self.every_s or 0.0)
-            yield Window(self.kind, begin, begin + self.for_s)
-
-
-class FaultPlan:
-    """All faults of one device."""
-
-    def __init__(self, faults: Sequence[FaultSettings]) -> None:
-        self._faults = faults
-
-    def now(self, t_s: float) -> FaultSettings | None:
-        """The fault that holds; of several the first of the scenario."""
-        return next((fault for fault in self._faults if fault.active(t_s)), None)
-
-
-async def keep_diary(windows: Iterable[tuple[str, Iterator[Window]]], clock: SimClock, truth: Truth) -> None:
-    """Writes each window's begin when it begins and its end when it ends; ends open ones when cancelled."""
-    merged = heapq.merge(*(_named(device, each) for device, each in windows), key=lambda item: item[1])
-    async with asyncio.TaskGroup() as tasks:
-        for device, begins_s, window in merged:
-            await asyncio.sleep(begins_s - clock.t_s())
-            tasks.create_task(_one(device, window, clock, truth), name=f"fault[{device}:{window.name}]")
-
-
-def _named(device: str, windows: Iterator[Window]) -> Iterator[tuple[str, float, Window]]:
-    return ((device, window.from_s, window) for window in windows)
-
-
-async def _one(device: str, window: Window, clock: SimClock, truth: Truth) -> None:
-    begin_ms, end_ms = clock.wall_ms(window.from_s), clock.now_ms()
-    truth.fault(device, window.name, begin_ms, None)
-    try:
-        await asyncio.sleep(window.to_s - clock.t_s())
-        end_ms = clock.wall_ms(window.to_s)
-    except asyncio.CancelledError:
-        end_ms = max(begin_ms, clock.now_ms())
-        raise
-    finally:
-        truth.fault(device, window.name, begin_ms, end_ms)

@@ -1,6 +1,7 @@
 """Modbus frames: PDU, MBAP header and RTU with its CRC, as in the specifications. Bytes in, bytes out.
 
-Sources: MODBUS Application Protocol Specification V1.1b3 (functions 01-04 in 6.1-6.4, exceptions in 7), MODBUS over
+Sources: MODBUS Application Protocol Specification V1.1b3 (functions 01-06 in 6.1-6.6, 15 and 16
+in 6.11 and 6.12, exceptions in 7), MODBUS over
 Serial Line V1.02 (RTU framing 2.5.1, CRC 6.2), MODBUS Messaging on TCP/IP Implementation Guide V1.0b (MBAP 3.1.3).
 """
 
@@ -24,6 +25,8 @@ READS: dict[int, tuple[Table, int]] = {
     3: ("holding", 125),
     4: ("input", 125),
 }
+# function code -> (table, most items one request may write)
+WRITES: dict[int, tuple[Table, int]] = {5: ("coil", 1), 6: ("holding", 1), 15: ("coil", 1968), 16: ("holding", 123)}
 MBAP = struct.Struct(">HHHB")  # transaction, protocol (0), length that follows, unit
 MAX_PDU = 253
 
@@ -36,6 +39,20 @@ class ReadRequest:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """`cells` are the words or bits to write; `pdu` is the request itself."""
+
+    function: int
+    table: Table
+    address: int
+    cells: tuple[int, ...]
+    pdu: bytes
+
+
+Request = ReadRequest | WriteRequest
+
+
 class Refused(Exception):  # an answer on the wire, not a fault of the program
     """The request must be answered with this exception code."""
 
@@ -44,12 +61,14 @@ class Refused(Exception):  # an answer on the wire, not a fault of the program
         self.function, self.code = function, code
 
 
-def parse_request(pdu: bytes) -> ReadRequest:
-    """A read request in the order of checks of the specification's state diagrams: function, then quantity.
+def parse_request(pdu: bytes) -> Request:
+    """A request in the order of checks of the specification's state diagrams: function, then quantity.
 
     Whether the addresses exist is for the device to say. Raises Refused.
     """
     function = pdu[0]
+    if function in WRITES:
+        return _parse_write(function, pdu)
     if function not in READS:
         raise Refused(function, ILLEGAL_FUNCTION)
     table, most = READS[function]
@@ -61,6 +80,45 @@ def parse_request(pdu: bytes) -> ReadRequest:
     if address + count > 0x10000:
         raise Refused(function, ILLEGAL_DATA_ADDRESS)
     return ReadRequest(function, table, address, count)
+
+
+def _parse_write(function: int, pdu: bytes) -> WriteRequest:
+    table, most = WRITES[function]
+    if len(pdu) < 5 or (function in (5, 6) and len(pdu) != 5):
+        raise Refused(function, ILLEGAL_DATA_VALUE)
+    address, second = struct.unpack(">HH", pdu[1:5])
+    if function == 6:
+        return WriteRequest(function, table, address, (second,), pdu)
+    if function == 5:
+        if second not in (0x0000, 0xFF00):
+            raise Refused(function, ILLEGAL_DATA_VALUE)
+        return WriteRequest(function, table, address, (int(second == 0xFF00),), pdu)
+    length = 2 * second if table == "holding" else (second + 7) // 8
+    if not 1 <= second <= most or len(pdu) != 6 + length or pdu[5] != length:
+        raise Refused(function, ILLEGAL_DATA_VALUE)
+    if address + second > 0x10000:
+        raise Refused(function, ILLEGAL_DATA_ADDRESS)
+    data = pdu[6:]
+    if table == "holding":
+        return WriteRequest(function, table, address, struct.unpack(f">{second}H", data), pdu)
+    return WriteRequest(function, table, address, tuple(data[at // 8] >> at % 8 & 1 for at in range(second)), pdu)
+
+
+def write_reply(request: WriteRequest) -> bytes:
+    """Single writes are echoed; multiple ones are answered with address and quantity."""
+    return request.pdu[:5]
+
+
+def request_length(heard: bytes) -> int | None:
+    """Bytes of the RTU request that begins here; None while too little has come to know.
+
+    For RTU over TCP, where no silence ends a frame. Functions that we do not have are taken to be 8 bytes long.
+    """
+    if len(heard) < 2:
+        return None
+    if heard[1] not in (15, 16):
+        return 8
+    return None if len(heard) < 7 else 9 + heard[6]
 
 
 def read_reply(function: int, cells: Sequence[int]) -> bytes:
@@ -109,3 +167,8 @@ def tcp_frame(transaction: int, unit_id: int, pdu: bytes) -> bytes:
 def silence_s(baud: int, bits_per_char: int) -> float:
     """t3.5, which ends a frame: 3.5 characters, but 1.75 ms above 19200 baud (Serial Line V1.02, 2.5.1.1)."""
     return 0.00175 if baud > 19200 else 3.5 * bits_per_char / baud
+
+
+def longest_gap_s(baud: int, bits_per_char: int) -> float:
+    """t1.5, the longest pause within a frame: 1.5 characters, but 0.75 ms above 19200 baud (2.5.1.1)."""
+    return 0.00075 if baud > 19200 else 1.5 * bits_per_char / baud

@@ -2,70 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from firmware_sim import yaml_lines
-from firmware_sim.devices import TEXT_MODELS, AnySettings
+from firmware_sim.contradictions import contradictions
+from firmware_sim.devices import AnySettings
 from firmware_sim.devices.device import Name
 from firmware_sim.errors import ScenarioError
 from firmware_sim.faults import FaultSettings
-
-Baud = Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
-
-
-class TcpLine(BaseModel):
-    """Port 0 takes a free one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: Name
-    kind: Literal["modbus-tcp"]
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, strict=True)] = 0
-
-
-class SerialLine(BaseModel):
-    """A pseudo-terminal, linked at `port` (default: in a temporary folder)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: Name
-    port: Path | None = None
-    parity: Literal["N", "E", "O"]
-    stop_bits: Literal[1, 2] = 1
-
-    @property
-    def bits_per_char(self) -> int:
-        return 1 + 8 + (self.parity != "N") + self.stop_bits
-
-
-class RtuLine(SerialLine):
-    kind: Literal["modbus-rtu"]
-    baud: Baud = 19200
-    parity: Literal["N", "E", "O"] = "E"
-    turnaround_s: Annotated[float, Field(ge=0, le=5)] = 0.004
-
-
-class TextLine(SerialLine):
-    kind: Literal["serial-text"]
-    baud: Baud = 9600
-    parity: Literal["N", "E", "O"] = "N"
-
-
-AnyLine = Annotated[TcpLine | RtuLine | TextLine, Field(discriminator="kind")]
+from firmware_sim.lines import AnyLine
 
 
 class Scenario(BaseModel):
-    """Times in faults are seconds since start."""
+    """`speed`: simulated seconds that pass in one real one. Times in faults are simulated seconds since start."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Name
     about: str = ""
     seed: Annotated[int, Field(ge=0, strict=True)] = 1
+    speed: Annotated[float, Field(gt=0, le=100_000)] = 1.0
     lines: Annotated[tuple[AnyLine, ...], Field(min_length=1)]
     devices: Annotated[tuple[AnySettings, ...], Field(min_length=1)]
     faults: tuple[FaultSettings, ...] = ()
@@ -96,12 +56,12 @@ def load(name: str, changes: Sequence[str] = ()) -> Scenario:
     for change in changes:
         _change(document, change)
     try:
-        scenario = Scenario.model_validate(document)
+        scenario = Scenario.model_validate(document, context={"folder": path.parent})
     except ValidationError as fault:
         # A list whose members are all wrong is called too short as well: that would be a second word for one fault.
         real = [each for each in fault.errors() if each["type"] != "too_short" or not each["input"]]
         raise ScenarioError([_message(path, document, error) for error in real]) from fault
-    problems = list(_contradictions(scenario))
+    problems = list(contradictions(scenario.lines, scenario.devices, scenario.faults))
     if problems:
         raise ScenarioError([f"{path}:{_where(document, keys)}: {text}" for keys, text in problems])
     return scenario
@@ -146,48 +106,3 @@ def _message(path: Path, document: Any, error: Any) -> str:
         text = f"must be {variants}" if variants else "is missing"
     shown = f" (got {given!r})" if isinstance(given, str | int | float) else ""
     return f"{path}:{_where(document, keys)}: {text}{shown}"
-
-
-def _contradictions(scenario: Scenario) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """What no single key shows: names twice, lines that are not there, devices that do not fit their line."""
-    yield from _twice("lines", "name", [line.name for line in scenario.lines])
-    yield from _twice("devices", "id", [device.id for device in scenario.devices])
-    ports = [f"{line.host}:{line.port}" if isinstance(line, TcpLine) and line.port else None for line in scenario.lines]
-    paths = [str(line.port) if isinstance(line, SerialLine) and line.port else None for line in scenario.lines]
-    yield from _twice("lines", "port", ports)
-    yield from _twice("lines", "port", paths)
-    lines = {line.name: line for line in scenario.lines}
-    taken: Counter[tuple[str, int]] = Counter()
-    for at, device in enumerate(scenario.devices):
-        line = lines.get(device.line)
-        if line is None:
-            yield ("devices", at, "line"), f"no line {device.line!r}; there are: {', '.join(lines)}"
-            continue
-        if (device.model in TEXT_MODELS) != isinstance(line, TextLine):
-            kinds = "a serial-text line" if device.model in TEXT_MODELS else "a Modbus line"
-            yield ("devices", at, "line"), f"{device.model} needs {kinds}; {line.name!r} is {line.kind}"
-        unit = 0 if isinstance(line, TextLine) else device.unit_id
-        taken[device.line, unit] += 1
-        if taken[device.line, unit] == 2:
-            yield ("devices", at, "unit_id"), f"{device.line!r} has another device at this place"
-    yield from _fault_contradictions(scenario, lines)
-
-
-def _fault_contradictions(
-    scenario: Scenario, lines: dict[str, TcpLine | RtuLine | TextLine]
-) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    kinds = {device.id: lines[device.line].kind for device in scenario.devices if device.line in lines}
-    for at, fault in enumerate(scenario.faults):
-        kind = kinds.get(fault.device)
-        if fault.device not in {device.id for device in scenario.devices}:
-            yield ("faults", at, "device"), f"no device {fault.device!r}"
-        elif (fault.kind, kind) in {("garbled", "modbus-tcp"), ("refused", "serial-text")}:
-            yield ("faults", at, "kind"), f"{fault.kind!r} does not exist on a {kind} line"
-
-
-def _twice(section: str, key: str, values: Sequence[str | None]) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    seen: set[str] = set()
-    for at, value in enumerate(values):
-        if value is not None and value in seen:
-            yield (section, at, key), f"{value!r} is used twice"
-        seen.update(() if value is None else (value,))

@@ -10,15 +10,23 @@ from typing import Protocol
 
 from firmware_sim.clock import SimClock
 from firmware_sim.devices import AnySettings, build
-from firmware_sim.devices.device import Device, TextDevice, Window
-from firmware_sim.faults import FaultPlan, keep_diary
+from firmware_sim.devices.device import Device, PolledDevice, StreamingDevice, Window
+from firmware_sim.diary import keep_diary, keep_health
+from firmware_sim.errors import ScenarioError
+from firmware_sim.fault_plan import FaultPlan, Planned
+from firmware_sim.lines import AnyLine, FramedLine, NetworkLine, RtuLine, RtuTcpLine, SerialLine, TcpLine
 from firmware_sim.modbus_slave import ModbusTcpServer
+from firmware_sim.present import Present
 from firmware_sim.pty_port import PtyPort
 from firmware_sim.rtu_bus import RtuBus
-from firmware_sim.scenario import AnyLine, RtuLine, Scenario, TcpLine, TextLine
-from firmware_sim.serial_device import SerialDevice
+from firmware_sim.rtu_over_tcp import RtuTcpServer
+from firmware_sim.rtu_units import RtuUnits
+from firmware_sim.scenario import Scenario
+from firmware_sim.serial_device import PolledLine, SerialDevice, StreamingLine
+from firmware_sim.tcp_port import TcpPort
 from firmware_sim.truth import Truth
 from firmware_sim.unit import ModbusUnit
+from firmware_sim.wear import Wear
 
 
 class RunningLine(Protocol):
@@ -37,73 +45,101 @@ class Simulation:
     """One run of one scenario. Everything is opened before anything is served."""
 
     def __init__(self, scenario: Scenario, truth: Truth) -> None:
-        self._scenario, self._truth = scenario, truth
+        self.scenario, self.truth = scenario, truth
+        self.clock = SimClock(speed=scenario.speed)
+        self._planned = [Planned(fault, scenario.seed, at) for at, fault in enumerate(scenario.faults)]
+        self._present: dict[str, Present] = {}
+
+    def prepare(self) -> None:
+        """Builds every device and checks what only devices know. Raises ScenarioError."""
+        for each in self.scenario.devices:
+            device = build(each, self.scenario.seed)
+            plan = FaultPlan([planned for planned in self._planned if planned.fault.device == each.id])
+            known = {signal.name for signal in device.signals}
+            for name in (name for planned in plan.planned for name in planned.fault.signals if name not in known):
+                raise ScenarioError(f"faults: {each.id} has no signal {name!r}; there are: {_some(known)}")
+            self._present[each.id] = Present(each.id, device, plan, self.scenario.seed)
 
     async def run(self, ready: Callable[[list[dict[str, object]]], None], stop: asyncio.Event) -> None:
         """Calls `ready` with one entry per device once all listen; runs until `stop`. Raises ScenarioError."""
-        scenario = self._scenario
-        devices = {each.id: build(each, scenario.seed) for each in scenario.devices}
+        scenario = self.scenario
+        self.prepare()
         with ExitStack() as opened:
-            self._truth.open()
-            opened.callback(self._truth.close)
-            clock = SimClock()
-            self._truth.run(scenario.name, scenario.seed, clock.now_ms())
+            self.truth.open()
+            opened.callback(self.truth.close)
+            self.clock = SimClock(speed=scenario.speed)
+            self.truth.run(scenario.name, scenario.seed, self.clock.now_ms(), scenario.speed)
             lines: list[RunningLine] = []
             entries: list[dict[str, object]] = []
             for spec in scenario.lines:
-                line = self._line(spec, devices, clock)
-                if line is None:
+                present = [device for device in scenario.devices if device.line == spec.name]
+                if not present:
                     continue
+                line = self._line(spec, present)
                 opened.callback(line.close)
                 where = line.open()
                 lines.append(line)
-                for each in self._on(spec):
+                for each in present:
                     entries.append({"id": each.id, **where, "line": spec.name, "unit_id": each.unit_id})
-            await self._serve(lines, devices, clock, lambda: ready(entries), stop)
+            await self._serve(lines, lambda: ready(entries), stop)
 
-    async def _serve(
-        self,
-        lines: list[RunningLine],
-        devices: dict[str, Device],
-        clock: SimClock,
-        ready: Callable[[], None],
-        stop: asyncio.Event,
-    ) -> None:
+    async def _serve(self, lines: list[RunningLine], ready: Callable[[], None], stop: asyncio.Event) -> None:
+        devices = {name: present.device for name, present in self._present.items()}
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(line.serve()) for line in lines]
-            running.append(tasks.create_task(keep_diary(self._windows(devices), clock, self._truth), name="diary"))
+            running.append(tasks.create_task(keep_diary(self._windows(devices), self.clock, self.truth), name="diary"))
+            levels = [(name, _wear(device).levels()) for name, device in devices.items()]
+            running.append(tasks.create_task(keep_health(levels, self.clock, self.truth), name="health"))
             ready()
             await stop.wait()
             for task in running:
                 task.cancel()
 
-    def _on(self, line: AnyLine) -> list[AnySettings]:
-        return [device for device in self._scenario.devices if device.line == line.name]
-
-    def _plan(self, device: str) -> FaultPlan:
-        return FaultPlan([fault for fault in self._scenario.faults if fault.device == device])
+    def holding(self) -> list[str]:
+        """The faults that hold now, as `device kind`."""
+        t_s = self.clock.t_s()
+        return [f"{each.fault.device} {each.fault.kind}" for each in self._planned if each.window(t_s) is not None]
 
     def _windows(self, devices: dict[str, Device]) -> Iterator[tuple[str, Iterator[Window]]]:
-        planned = ((fault.device, fault.windows()) for fault in self._scenario.faults)
+        planned = ((each.fault.device, each.windows()) for each in self._planned)
         return chain(planned, ((name, device.recorded()) for name, device in devices.items()))
 
-    def _line(self, spec: AnyLine, devices: dict[str, Device], clock: SimClock) -> RunningLine | None:
-        """The line with its devices, or None for a line without any."""
-        present = self._on(spec)
-        if not present:
-            return None
-        if isinstance(spec, TextLine):
-            [settings] = present
-            device = devices[settings.id]
-            assert isinstance(device, TextDevice)  # the scenario was checked for it
-            port = PtyPort(spec.name, spec.port, spec.baud, spec.bits_per_char)
-            return SerialDevice(settings.id, port, device, self._plan(settings.id), clock, self._truth)
-        units = {
-            each.unit_id: ModbusUnit(each.id, devices[each.id], self._plan(each.id), clock, self._truth)
-            for each in present
-        }
+    def _line(self, spec: AnyLine, settings: list[AnySettings]) -> RunningLine:
+        if isinstance(spec, FramedLine):
+            return self._framed(spec, settings)
+        units = {each.unit_id: ModbusUnit(each.id, self._present[each.id], self.clock, self.truth) for each in settings}
         if isinstance(spec, TcpLine):
-            return ModbusTcpServer(spec.name, spec.host, spec.port, units)
+            return ModbusTcpServer(self._tcp(spec, settings), units)
+        if isinstance(spec, RtuTcpLine):
+            return RtuTcpServer(self._tcp(spec, settings), RtuUnits(units, spec.turnaround_s))
         assert isinstance(spec, RtuLine)
-        port = PtyPort(spec.name, spec.port, spec.baud, spec.bits_per_char)
-        return RtuBus(port, spec.baud, spec.bits_per_char, spec.turnaround_s, units)
+        listening = RtuUnits(units, spec.turnaround_s)
+        return RtuBus(_pty(spec, spec.baud), spec.baud, spec.bits_per_char, listening, strict_gaps=spec.strict_gaps)
+
+    def _framed(self, spec: FramedLine, settings: list[AnySettings]) -> RunningLine:
+        port = _pty(spec, spec.baud)
+        serial = [SerialDevice(each.id, self._present[each.id], self.clock, self.truth) for each in settings]
+        polled = [(each, each.present.device) for each in serial if isinstance(each.present.device, PolledDevice)]
+        if polled:
+            return PolledLine(spec.kind, port, spec.turnaround_s, polled)
+        device = serial[0].present.device
+        assert isinstance(device, StreamingDevice)  # the scenario was checked for it
+        return StreamingLine(spec.kind, port, serial[0], device)
+
+    def _tcp(self, spec: NetworkLine, settings: list[AnySettings]) -> TcpPort:
+        plans = [self._present[each.id].plan for each in settings]
+        return TcpPort(spec.name, spec.host, spec.port, plans, self.clock, self.truth)
+
+
+def _pty(spec: SerialLine, baud: int) -> PtyPort:
+    return PtyPort(spec.name, spec.port, baud, spec.bits_per_char)
+
+
+def _wear(device: Device) -> Wear:
+    wear = getattr(device, "wear", None)
+    return wear if isinstance(wear, Wear) else Wear(None)
+
+
+def _some(names: set[str]) -> str:
+    first = sorted(names)[:8]
+    return ", ".join(first) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

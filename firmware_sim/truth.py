@@ -12,11 +12,15 @@ from firmware_sim.signals import Value
 
 
 class Truth:
-    """Appends to a file, one write to the system per line: what was written survives kill -9 of this process."""
+    """Appends to a file, one write to the system per line: what was written survives kill -9 of this process.
+
+    `counts` holds the records of each kind, for the status line.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._file: TextIO | None = None
+        self.counts: dict[str, int] = {}
 
     def open(self) -> None:
         if self._path is None:
@@ -31,18 +35,40 @@ class Truth:
             self._file.close()
             self._file = None
 
-    def run(self, scenario: str, seed: int, t_ms: int) -> None:
+    def run(self, scenario: str, seed: int, t_ms: int, speed: float = 1.0) -> None:
         """A run begins; a file may hold several."""
-        self._write({"kind": "run", "t_ms": t_ms, "scenario": scenario, "seed": seed})
+        self._write({"kind": "run", "t_ms": t_ms, "scenario": scenario, "seed": seed, "speed": speed})
 
-    def served(self, device: str, t_ms: int, values: Mapping[str, Value]) -> None:
-        """An answer went out whose bytes say these values."""
-        self._write({"kind": "served", "t_ms": t_ms, "device": device, "values": dict(values)})
+    def served(
+        self, device: str, t_ms: int, values: Mapping[str, Value], true: Mapping[str, Value] | None = None
+    ) -> None:
+        """An answer went out whose bytes say these values; `true` are those that a fault of values hides."""
+        record = {"kind": "served", "t_ms": t_ms, "device": device, "values": dict(values)}
+        self._write({**record, "true": dict(true)} if true else record)
+
+    def marred(self, device: str, t_ms: int, name: str) -> None:
+        """A fault hit this one answer (silent, late, refused ...). It is served only if a `served` record says so."""
+        self._write({"kind": "marred", "t_ms": t_ms, "device": device, "name": name})
+
+    def written(self, device: str, t_ms: int, values: Mapping[str, Value], held: Mapping[str, Value]) -> None:
+        """A client wrote `values`; the device holds `held` now."""
+        record = {"kind": "written", "t_ms": t_ms, "device": device, "values": dict(values), "held": dict(held)}
+        self._write(record)
+
+    def connection(self, line: str, t_ms: int, event: str) -> None:
+        """The line did this to a connection because of a fault: dropped or refused."""
+        self._write({"kind": "connection", "t_ms": t_ms, "line": line, "event": event})
+
+    def health(self, device: str, t_ms: int, percent: int) -> None:
+        """Wear has brought the device's health down to this."""
+        self._write({"kind": "health", "t_ms": t_ms, "device": device, "health_percent": percent})
 
     def fault(self, device: str, name: str, from_ms: int, to_ms: int | None) -> None:
         """A fault begins (to_ms None) or has ended."""
         self._write({"kind": "fault", "device": device, "name": name, "from_ms": from_ms, "to_ms": to_ms})
 
     def _write(self, record: Mapping[str, object]) -> None:
+        kind = str(record["kind"])
+        self.counts[kind] = self.counts.get(kind, 0) + 1
         if self._file is not None:
             self._file.write(json.dumps(record, separators=(",", ":")) + "\n")

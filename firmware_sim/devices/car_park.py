@@ -19,18 +19,24 @@ _FIRST_MINUTE = 7 * 60 + 30
 _DAY_MIN = 24 * 60
 
 
+FIRST_BAY = 100
+
+
 class CarParkSettings(DeviceSettings):
+    """`bays`: a sensor for every space, which says whether a car stands there."""
+
     model: Literal["car_park"]
+    bays: bool = False
 
 
 class CarPark:
-    """Input registers 0-5, discrete inputs 0-1."""
+    """Input registers 0-5, discrete inputs 0-1, and with bays discrete inputs 100-519."""
 
-    signals: ClassVar[tuple[Signal, ...]] = (
+    _SITE: ClassVar[tuple[Signal, ...]] = (
         Signal("capacity", "1", "physics", "input", 0, "uint16"),
         Signal("free_spaces", "1", "physics", "input", 1, "int16"),
-        Signal("entries", "1", "physics", "input", 2, "uint32"),
-        Signal("exits", "1", "physics", "input", 4, "uint32"),
+        Signal("entries", "1", "physics", "input", 2, "uint32", counter=True),
+        Signal("exits", "1", "physics", "input", 4, "uint32", counter=True),
         Signal("full", "1", "physics", "discrete", 0, "bool"),
         Signal("barrier_fault", "1", "physics", "discrete", 1, "bool"),
     )
@@ -38,7 +44,15 @@ class CarPark:
     steps = None
 
     def __init__(self, settings: CarParkSettings, seed: int) -> None:
-        self._walk = Walk(lambda: _minutes(Noise(seed, settings.id)))
+        bays = [Signal(_bay(at), "1", "physics", "discrete", FIRST_BAY + at, "bool") for at in range(CAPACITY)]
+        self.signals = self._SITE + tuple(bays if settings.bays else ())
+        self._walk = Walk(
+            lambda: (
+                _with_bays(_minutes(Noise(seed, settings.id)), Noise(seed, settings.id, "bays"))
+                if settings.bays
+                else _minutes(Noise(seed, settings.id))
+            )
+        )
 
     def at(self, step: int) -> Mapping[str, Value]:
         return self._walk.at(step)
@@ -69,3 +83,21 @@ def _minutes(noise: Noise) -> Iterator[Mapping[str, Value]]:
             "barrier_fault": minute < faulty_until,
         }
         minute += 1
+
+
+def _bay(at: int) -> str:
+    return f"bay_{at + 1:03d}"
+
+
+def _with_bays(minutes: Iterator[Mapping[str, Value]], noise: Noise) -> Iterator[Mapping[str, Value]]:
+    """The same minutes with the bays that the cars stand in; drivers prefer those close to the entry."""
+    taken = [False] * CAPACITY
+    for values in minutes:
+        cars = CAPACITY - int(values["free_spaces"])
+        while sum(taken) < cars:
+            free = [at for at in range(CAPACITY) if not taken[at]]
+            taken[free[int(len(free) * noise.uniform() ** 2)]] = True
+        while sum(taken) > cars:
+            left = [at for at in range(CAPACITY) if taken[at]]
+            taken[left[int(len(left) * noise.uniform())]] = False
+        yield {**values, **{_bay(at): taken[at] for at in range(CAPACITY)}}

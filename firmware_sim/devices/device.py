@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,7 +33,8 @@ class Window(NamedTuple):
 class Device(Protocol):
     """Seeded and free of clocks: the same seed and step always give the same values."""
 
-    signals: ClassVar[tuple[Signal, ...]]
+    @property
+    def signals(self) -> tuple[Signal, ...]: ...
 
     @property
     def step_s(self) -> float:
@@ -54,12 +55,40 @@ class Device(Protocol):
         ...
 
 
-@runtime_checkable
-class TextDevice(Device, Protocol):
-    """A device that sends a line of text at every step."""
+class Said(NamedTuple):
+    """A frame and the values that its bytes say."""
 
-    def line(self, step: int) -> tuple[bytes, Mapping[str, Value]]:
-        """The bytes of one line and the values that they say."""
+    frame: bytes
+    values: Mapping[str, Value]
+
+
+@runtime_checkable
+class StreamingDevice(Device, Protocol):
+    """A device that sends frames by itself."""
+
+    def frames(self, step: int, values: Mapping[str, Value]) -> list[Said]:
+        """What it sends at the begin of this step: none, one or several frames."""
+        ...
+
+
+@runtime_checkable
+class PolledDevice(Device, Protocol):
+    """A device that answers requests over a serial line, with frames of its own."""
+
+    def take(self, heard: bytearray) -> bytes | None:
+        """Cuts the next whole request out of what was heard, or None; drops what can begin none."""
+        ...
+
+    def answer(self, request: bytes, values: Mapping[str, Value]) -> Said | None:
+        """The answer to a request, or None when it is not for this device or broken."""
+        ...
+
+    def refusal(self, request: bytes) -> bytes:
+        """The frame that says no to this request."""
+        ...
+
+    def misaddressed(self, frame: bytes) -> bytes:
+        """The same answer as if another device had given it."""
         ...
 
 
@@ -73,4 +102,4 @@ def looped(windows: list[tuple[int, int]], start: int, rows: int, step_s: float,
         lap += rows - start
 
 
-__all__ = ["Device", "DeviceSettings", "Name", "TextDevice", "Value", "Window", "looped"]
+__all__ = ["Device", "DeviceSettings", "Name", "PolledDevice", "Said", "StreamingDevice", "Value", "Window", "looped"]

@@ -24,7 +24,7 @@ class EnergyMeter:
 
     signals: ClassVar[tuple[Signal, ...]] = (
         Signal("active_power", "kW", "physics", "input", 0, "float32"),
-        Signal("energy_import", "kW.h", "physics", "input", 2, "uint32", 0.01),
+        Signal("energy_import", "kW.h", "physics", "input", 2, "uint32", 0.01, counter=True),
         Signal("voltage", "V", "physics", "input", 4, "uint16", 0.1),
         Signal("current", "A", "physics", "input", 5, "int16", 0.01),
         Signal("power_factor", "1", "physics", "input", 6, "int16", 0.001),

@@ -39,7 +39,7 @@ class Machine:
         Signal("motor_current", "A", "physics", "holding", 2, "uint16", 0.01),
         Signal("vibration_rms", "mm/s", "physics", "holding", 3, "uint16", 0.001),
         Signal("speed_rpm", "1/min", "physics", "holding", 4, "uint16"),
-        Signal("run_hours", "h", "physics", "holding", 5, "uint32", 0.1, "CDAB"),
+        Signal("run_hours", "h", "physics", "holding", 5, "uint32", 0.1, "CDAB", counter=True),
         Signal("running", "1", "physics", "discrete", 0, "bool"),
     )
 

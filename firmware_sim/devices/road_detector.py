@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from firmware_sim import recording
-from firmware_sim.devices.device import DeviceSettings, Window, looped
+from firmware_sim.devices.device import DeviceSettings, Said, Window, looped
 from firmware_sim.signals import Signal, Value
 
 MILE_M = 1609.344
@@ -51,10 +51,11 @@ class RoadDetector:
         speed = round(self._speed.values[row], 1)
         return {"occupancy": occupancy, "speed": speed, "flow": round(flow_per_h(occupancy, speed))}
 
-    def line(self, step: int) -> tuple[bytes, Mapping[str, Value]]:
-        values = self.at(step)
-        text = f"L1 OCC={values['occupancy']:06.2f} SPD={values['speed']:05.1f} VOL={values['flow']:05d}\r\n"
-        return text.encode("ascii"), values
+    def frames(self, step: int, values: Mapping[str, Value]) -> list[Said]:
+        occupancy, speed = round(float(values["occupancy"]), 2), round(float(values["speed"]), 1)
+        flow = round(float(values["flow"]))
+        text = f"L1 OCC={occupancy:06.2f} SPD={speed:05.1f} VOL={flow:05d}\r\n"
+        return [Said(text.encode("ascii"), {"occupancy": occupancy, "speed": speed, "flow": flow})]
 
     def recorded(self) -> Iterator[Window]:
         return looped(

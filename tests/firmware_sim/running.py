@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from firmware_sim.scenario import load
 from firmware_sim.simulation import Simulation
 from firmware_sim.truth import Truth
+
+Entries = dict[str, dict[str, Any]]
 
 LINES = """\
 name: bench
@@ -34,10 +36,40 @@ def scenario_file(folder: Path, faults: str = "") -> Path:
     return path
 
 
-@asynccontextmanager
-async def running(folder: Path, faults: str = "", changes: tuple[str, ...] = ()) -> AsyncIterator[dict[str, Any]]:
+PLANT = """\
+name: plant
+lines:
+  - {name: tcp, kind: modbus-tcp}
+  - {name: converter, kind: rtu-over-tcp, turnaround_s: 0.001}
+  - {name: bus, kind: modbus-rtu, baud: 115200, turnaround_s: 0.001}
+devices:
+  - {id: tcp, model: registers, line: tcp, unit_id: 3, step_s: 0.05, signals: &table [
+      {name: ten, address: 0, source: 10, writable: true},
+      {name: ramp, address: 1, type: float32, source: {kind: ramp, low: 100, high: 200, period_s: 100}, writable: true},
+      {name: count, address: 3, type: uint32, source: {kind: counter, start: 1000, rate_per_s: 20}},
+      {name: relay, table: coil, address: 0, type: bool, source: false, writable: true},
+      {name: lamp, table: coil, address: 1, type: bool, source: true, writable: true}]}
+  - {id: conv, model: registers, line: converter, unit_id: 3, step_s: 0.05, signals: *table}
+  - {id: bus, model: registers, line: bus, unit_id: 3, step_s: 0.05, signals: *table}
+  - {id: bus4, model: registers, line: bus, unit_id: 4, step_s: 0.05, signals: *table}
+"""
+
+
+def running(folder: Path, faults: str = "", changes: tuple[str, ...] = ()) -> AbstractAsyncContextManager[Entries]:
     """The bench scenario, with its ready entries by device id."""
-    simulation = Simulation(load(str(scenario_file(folder, faults)), changes), Truth(folder / "truth.jsonl"))
+    return running_file(scenario_file(folder, faults), changes)
+
+
+def running_text(folder: Path, text: str, faults: str = "", *changes: str) -> AbstractAsyncContextManager[Entries]:
+    """A scenario given as text; its truth is in truth.jsonl of the folder."""
+    path = folder / "scenario.yaml"
+    path.write_text(text + (f"faults:\n{faults}" if faults else ""))
+    return running_file(path, changes)
+
+
+@asynccontextmanager
+async def running_file(path: Path, changes: tuple[str, ...] = ()) -> AsyncIterator[Entries]:
+    simulation = Simulation(load(str(path), changes), Truth(path.parent / "truth.jsonl"))
     ready: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
     task = asyncio.create_task(simulation.run(ready.set_result, stop))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -18,7 +20,7 @@ import pytest
 import serial
 
 from firmware_sim.cli import main
-from tests.firmware_sim.running import truth
+from tests.firmware_sim.running import scenario_file, truth
 
 
 @contextmanager
@@ -169,3 +171,53 @@ def test_list_may_be_cut_short_by_its_reader() -> None:
     command = f"{sys.executable} -m gaugeline sim list demo | head -1"
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert ended.stderr == "" and ended.stdout.startswith("machine-plc")
+
+
+def test_a_run_ends_by_itself_and_says_its_speed(tmp_path: Path) -> None:
+    arguments = ["demo", "--for", "0.7", "--speed", "60", "--truth", str(tmp_path / "truth.jsonl")]
+    with sim(*arguments) as (process, _):
+        assert process.wait(10) == 0
+    assert truth(tmp_path, "run")[0]["speed"] == 60
+    assert any(each["name"] == "recorded failure" for each in truth(tmp_path, "fault", "machine-plc"))
+
+
+def test_check_says_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = scenario_file(
+        tmp_path,
+        "  - {device: machine, kind: late, at_s: 5, for_s: 1, every_s: 9, chance: 0.5}\n"
+        "  - {device: road, kind: silent, rate_per_h: 2, for_s: 30}\n",
+    )
+    assert main(["check", str(path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "bench: seed 1, speed 1"
+    assert "line bus  modbus-rtu  a path of its own 19200 E1" in told
+    assert "  second  energy_meter, unit id 8, 6 signals" in told
+    assert told[-2:] == [
+        "fault late  machine  at 5 s for 1 s, every 9 s, each answer with probability 0.5",
+        "fault silent  road  2 times an hour for 30 s",
+    ]
+    path = scenario_file(tmp_path, "  - {device: meter, kind: stuck, at_s: 5, for_s: 1, signals: [powr]}\n")
+    assert main(["check", str(path)]) == 1
+    assert "faults: meter has no signal 'powr'; there are: active_power, current" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["0", "-3"])
+def test_a_run_needs_a_time(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "demo", "--for", given]) == 1
+    assert "--for: must be more than 0 seconds" in capsys.readouterr().err
+
+
+def test_a_terminal_shows_what_happens(tmp_path: Path) -> None:
+    path = scenario_file(tmp_path, "  - {device: road, kind: silent, at_s: 0, for_s: 99}\n")
+    terminal, other = pty.openpty()
+    command = [sys.executable, "-m", "gaugeline", "sim", "run", str(path), "--for", "1.4", "--speed", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=other) as process:
+        os.close(other)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while data := os.read(terminal, 4096):
+                shown += data
+        assert process.wait(10) == 0
+    os.close(terminal)
+    assert b"x2" in shown and b"served" in shown and b"marred" in shown and b"faults: road silent" in shown
+    assert shown.endswith(b"\r\n")

@@ -137,10 +137,10 @@ def test_the_car_parks_counters_balance_over_two_days() -> None:
 
 def test_the_road_detector_says_what_it_means() -> None:
     device = RoadDetector(ROAD, 1)
-    line, values = device.line(0)
+    [(line, values)] = device.frames(0, device.at(0))
     assert line == b"L1 OCC=013.56 SPD=063.0 VOL=02115\r\n"
     assert values == {"occupancy": 13.56, "speed": 63.0, "flow": 2115}
-    assert {len(device.line(step)[0]) for step in range(device.steps)} == {len(line)}
+    assert {len(device.frames(step, device.at(step))[0].frame) for step in range(device.steps)} == {len(line)}
     assert {window.name for window in islice(device.recorded(), 2)} == {"recorded anomaly"}
 
 
@@ -174,4 +174,4 @@ def test_noise_has_the_asked_spread() -> None:
 
 def test_a_walk_goes_back_by_starting_anew() -> None:
     walk = Walk(lambda: ({"n": n} for n in range(100)))
-    assert [walk.at(step)["n"] for step in (0, 5, 3, 99)] == [0, 5, 3, 99]
+    assert [walk.at(step)["n"] for step in (0, 5, 3, 4, 99, 98, 5, 0)] == [0, 5, 3, 4, 99, 98, 5, 0]

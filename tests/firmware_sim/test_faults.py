@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from firmware_sim.clock import SimClock
 from firmware_sim.errors import ScenarioError
-from firmware_sim.faults import FaultPlan, FaultSettings
+from firmware_sim.fault_plan import FaultPlan, Planned
+from firmware_sim.faults import FaultSettings
 from firmware_sim.truth import Truth
 from tests.firmware_sim.running import running, truth
 
@@ -24,20 +25,52 @@ def fault(**keys: object) -> FaultSettings:
 
 @given(st.integers(0, 400), st.sampled_from([None, 1.5, 4.0]))
 def test_a_fault_holds_exactly_within_its_windows(quarter: int, every_s: float | None) -> None:
-    t_s, planned = quarter / 4, fault(every_s=every_s)
-    within = any(begin <= t_s < end for _, begin, end in islice(planned.windows(), 80))
-    assert planned.active(t_s) == within
+    t_s, planned = quarter / 4, Planned(fault(every_s=every_s))
+    within = [window for window in islice(planned.windows(), 80) if window.from_s <= t_s < window.to_s]
+    assert planned.window(t_s) == (within[0] if within else None)
+    ended = [window.to_s for window in islice(planned.windows(), 80) if window.to_s <= t_s]
+    assert planned.ended_s(t_s) == (ended[-1] if ended else None)
+
+
+@given(st.integers(0, 3000), st.integers(1, 3), st.sampled_from([20.0, 900.0]))
+def test_random_windows_are_fixed_by_the_seed_and_never_overlap(second: int, seed: int, rate_per_h: float) -> None:
+    random = fault(at_s=None, rate_per_h=rate_per_h, for_s=2)
+    planned, again = Planned(random, seed), Planned(random, seed)
+    windows = list(islice(planned.windows(), 1000))
+    assert windows == list(islice(again.windows(), 1000)) != list(islice(Planned(random, seed + 1).windows(), 1000))
+    assert all(a.to_s <= b.from_s for a, b in pairwise(windows))
+    within = [window for window in windows if window.from_s <= second < window.to_s]
+    assert planned.window(second) == (within[0] if within else None)
+    ended = [window.to_s for window in windows if window.to_s <= second]
+    assert planned.ended_s(second) == (ended[-1] if ended else None)
+
+
+def test_random_windows_keep_their_rate() -> None:
+    windows = list(islice(Planned(fault(at_s=None, rate_per_h=60, for_s=1)).windows(), 2000))
+    assert windows[-1].to_s / 2000 == pytest.approx(61, rel=0.08)
 
 
 def test_the_first_fault_of_the_scenario_wins() -> None:
-    plan = FaultPlan([fault(kind="late"), fault(at_s=0, for_s=9)])
-    found = [plan.now(t_s) for t_s in (1, 2.5, 3, 20)]
-    assert [each and each.kind for each in found] == ["silent", "late", "silent", None]
+    plan = FaultPlan([Planned(fault(kind="late")), Planned(fault(at_s=0, for_s=9))])
+    found = [plan.hit(t_s) for t_s in (1, 2.5, 3, 20)]
+    assert [each and each.fault.kind for each in found] == ["silent", "late", "silent", None]
 
 
-def test_repeats_need_a_pause() -> None:
-    with pytest.raises(ValueError, match=r"every_s \(1\) must be longer than for_s \(1\)"):
-        fault(every_s=1)
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"every_s": 1}, r"every_s \(1\) must be longer than for_s \(1\)"),
+        ({"at_s": None}, "give either at_s .* or rate_per_h"),
+        ({"rate_per_h": 3}, "give either at_s .* or rate_per_h"),
+        ({"at_s": None, "rate_per_h": 3, "every_s": 5}, "every_s goes with at_s"),
+        ({"kind": "late", "delay_s": 2, "delay_max_s": 1}, r"delay_max_s \(1\) must be at least delay_s \(2\)"),
+        ({"kind": "drift"}, "drift needs size"),
+        ({"kind": "write_clamped"}, "write_clamped needs low, high or both"),
+    ],
+)
+def test_faults_that_make_no_sense(keys: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        fault(**keys)
 
 
 async def test_windows_are_written_when_they_begin_and_when_they_end(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pymodbus.framer.rtu import FramerRTU
 
 from firmware_sim.modbus_frame import (
+    ReadRequest,
     Refused,
     crc16,
     exception_reply,
@@ -40,6 +41,7 @@ def bits(*octets: int) -> list[int]:
 )
 def test_worked_examples_of_the_application_protocol(request_hex: str, cells: list[int], answer_hex: str) -> None:
     request = parse_request(bytes.fromhex(request_hex))
+    assert isinstance(request, ReadRequest)
     assert request.count == len(cells)
     assert request.address == int(request_hex[3:7], 16)
     assert read_reply(request.function, cells) == bytes.fromhex(answer_hex)
@@ -87,7 +89,12 @@ def test_what_cannot_be_a_frame_is_ignored(frame: bytes) -> None:
     ("pdu_hex", "code"),
     [
         ("2B 0E 01 00", 1),  # a function that we do not have
-        ("06 0001 0003", 1),  # nor do we write
+        ("16 0001 FFFF 0000", 1),  # nor do we mask registers
+        ("06 0001 0003 00", 3),  # a single write that is too long
+        ("05 0001 1234", 3),  # neither on nor off
+        ("10 0001 0002 02 0001", 3),  # fewer bytes than registers
+        ("0F 0001 0000 00", 3),  # no coil
+        ("10 FFFF 0002 04 0001 0002", 2),  # beyond the last address
         ("03 0000 0000", 3),  # quantity 0
         ("03 0000 007E", 3),  # 126 registers
         ("01 0000 07D1", 3),  # 2001 coils

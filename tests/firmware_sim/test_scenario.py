@@ -8,7 +8,8 @@ import pytest
 
 from firmware_sim.devices.machine import MachineSettings
 from firmware_sim.errors import ScenarioError
-from firmware_sim.scenario import RtuLine, TcpLine, TextLine, load, packaged
+from firmware_sim.lines import RtuLine, TcpLine, TextLine
+from firmware_sim.scenario import load, packaged
 from tests.firmware_sim.running import LINES, scenario_file
 
 
@@ -64,7 +65,8 @@ faults:
             "7: lines.bus.baud: Input should be 1200, 2400, 4800, 9600, 19200, 38400, 57600 or 115200 (got 19201)",
             "8: lines.bus.speed: unknown key (got 5)",
             "10: devices.a.unit_id: Input should be greater than or equal to 1 (got 0)",
-            "11: devices.b.model: must be machine|energy_meter|car_park|road_detector (got 'toaster')",
+            "11: devices.b.model: must be machine|energy_meter|car_park|road_detector|registers|pump|compressor|motor"
+            "|traffic_detector|weighing|barrier|parking_controller|dlt645_meter (got 'toaster')",
             "12: devices.c.line: Field required",
             "14: faults.0.at_s: Input should be greater than or equal to 0 (got -1)",
         ]
@@ -101,6 +103,10 @@ def test_two_lines_cannot_share_a_port_or_a_path(tmp_path: Path) -> None:
         ("{device: ghost, kind: silent, at_s: 0, for_s: 1}", "faults.0.device: no device 'ghost'"),
         ("{device: machine, kind: garbled, at_s: 0, for_s: 1}", "'garbled' does not exist on a modbus-tcp line"),
         ("{device: road, kind: refused, at_s: 0, for_s: 1}", "'refused' does not exist on a serial-text line"),
+        ("{device: meter, kind: dropped, at_s: 0, for_s: 1}", "'dropped' does not exist on a modbus-rtu line"),
+        ("{device: machine, kind: overtaking, at_s: 0, for_s: 1}", "'overtaking' does not exist on a modbus-tcp line"),
+        ("{device: road, kind: write_ignored, at_s: 0, for_s: 1}", "does not exist on a serial-text line"),
+        ("{device: meter, kind: late, at_s: 0, for_s: 1, signals: [power]}", "'late' is no fault of values"),
         ("{device: road, kind: late, at_s: 0, for_s: 2, every_s: 1}", "every_s (1) must be longer than for_s (2)"),
     ],
 )
