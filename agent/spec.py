@@ -41,7 +41,8 @@ class PointSpec:
     address: zero-based on the wire. bit: 0 (least significant) to 15, of a register; only with type 'bool'.
     length: bytes of a string. field: the group of the frame's pattern (serial-text only; table is None then).
     deadband: absolute, in tag.unit; deadband_percent: of high - low, or of the last told value when low or high
-    is missing. Neither: every sample is told. max_silence_s: told at the latest after this time, changed or not.
+    is missing. Neither: every sample is told. min_silence_s: not told again before, unless its quality changed.
+    max_silence_s: told at the latest after this time, changed or not.
     """
 
     tag: Tag
@@ -59,6 +60,7 @@ class PointSpec:
     field: str = ""
     deadband: float | None = None
     deadband_percent: float | None = None
+    min_silence_s: float | None = None
     max_silence_s: float | None = None
 
     @property

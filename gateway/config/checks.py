@@ -99,6 +99,8 @@ def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | Non
         file.problem((*loc, "scale"), "must not be 0: every value would be the offset")
     if tag.low is not None and tag.high is not None and tag.low >= tag.high:
         file.problem((*loc, "low"), f"must be below high, which is {tag.high:g}")
+    if tag.min_silence_s is not None and tag.max_silence_s is not None and tag.min_silence_s > tag.max_silence_s:
+        file.problem((*loc, "min_silence_s"), f"must not be above max_silence_s, which is {tag.max_silence_s:g}")
     if tag.type in ("bool", "string"):
         for key in ("deadband", "deadband_percent", "scale", "offset", "low", "high"):
             if file.given((*loc, key)):

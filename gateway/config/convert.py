@@ -97,6 +97,7 @@ def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpe
         field=tag.field or "",
         deadband=tag.deadband,
         deadband_percent=tag.deadband_percent,
+        min_silence_s=tag.min_silence_s,
         max_silence_s=tag.max_silence_s,
     )
 

@@ -115,6 +115,7 @@ class TagConfig(Model):
     field: Text | None = None
     deadband: Annotated[Number, Field(ge=0)] | None = None
     deadband_percent: Annotated[Number, Field(ge=0, le=100)] | None = None
+    min_silence_s: Seconds | None = None
     max_silence_s: Seconds | None = None
     measures: Annotated[str, Field(max_length=32)] = ""
 
