@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from random import random
 from typing import Protocol
 
+from agent.check import check_line
 from agent.decode import SpanDecoder
-from agent.decode_text import FrameDecoder
 from agent.driver import Clock
 from agent.drivers import DRIVERS
+from agent.framed_unit import Decoder, FramedUnit
 from agent.line import polls
-from agent.plan import check_line
 from agent.report import Reporter
 from agent.score import Scorers
 from agent.spec import LineSpec
@@ -84,7 +84,9 @@ async def read_cycles(
     """Every device's Blocks of so many polls, unfiltered and unscored; ends by itself. For `gateway read`."""
     for line in lines:
         status = LineStatus()
-        field = _Field(replace(line, silent_polls=cycles + 1), Stamps({}), status)  # nobody is given up meanwhile
+        # Nobody is given up meanwhile, and nobody waited for without end.
+        patient = replace(line, silent_polls=cycles + 1, devices=tuple(replace(d, events=False) for d in line.devices))
+        field = _Field(patient, Stamps({}), status)
         left = {device.id: cycles for device in line.devices}
         async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
             async for poll in happenings:
@@ -103,23 +105,26 @@ class _Field:
         check_line(line)
         status.name = line.name
         self.stamps = stamps
-        self.units = [Unit(device, line, status) for device in line.devices]
+        kind = Unit if line.driver.startswith("modbus") else FramedUnit
+        self.units = [kind(device, line, status) for device in line.devices]
         self.reporters: dict[TagTable, Reporter] = {}
-        self._decoders: dict[TagTable, SpanDecoder | FrameDecoder] = {}
+        self._decoders: dict[TagTable, SpanDecoder | Decoder] = {}
         for unit in self.units:
             for planned in unit.spans:
                 self._decoders[planned.tags] = SpanDecoder(planned)
                 self.reporters[planned.tags] = Reporter(planned.points, planned.tags)
-            if not unit.spans:
-                self._decoders[unit.tables[0]] = FrameDecoder(unit.device, unit.tables[0])
-                self.reporters[unit.tables[0]] = Reporter(unit.device.points, unit.tables[0])
+            if isinstance(unit, FramedUnit):
+                for table, decoder in zip(unit.frame_tables, unit.decoders, strict=True):
+                    self._decoders[table.tags] = decoder
+                    self.reporters[table.tags] = Reporter(table.points, table.tags)
 
     def decode(self, reading: Reading) -> Block:
         """A Block whose stamp is above all earlier ones of its tags."""
         ts_ms = self.stamps.rising(reading.tags, reading.ts_ms)
         decoder, content = self._decoders[reading.tags], reading.content
-        if isinstance(decoder, SpanDecoder) and content is not None and not isinstance(content, str):
-            return decoder.block(ts_ms, content)
-        if isinstance(decoder, FrameDecoder) and isinstance(content, str):
+        if isinstance(decoder, SpanDecoder):
+            if content is not None and not isinstance(content, (str, bytes)):
+                return decoder.block(ts_ms, content)
+        elif isinstance(content, (str, bytes)):
             return decoder.block(ts_ms, content)
         return Block.bad(ts_ms, reading.tags, reading.reason)

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from agent.frame_spec import FrameSpec
 from wire.tag import Asset, Datatype, Tag
 
-DriverName = Literal["modbus-tcp", "modbus-rtu", "serial-text"]
+DriverName = Literal["modbus-tcp", "modbus-rtu", "serial-text", "serial-binary", "dlt645"]
+FRAMED: tuple[DriverName, ...] = ("serial-text", "serial-binary")
+"""Devices whose frames are described in site.yaml."""
 Table = Literal["coil", "discrete", "input", "holding"]
 RawType = Literal[
-    "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string"
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string"
 ]  # fmt: skip
 Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 """Where the bytes of a value lie. A is the most significant byte; 64-bit values follow the same rule over four
@@ -39,7 +42,9 @@ class PointSpec:
     value = raw x scale + offset, in tag.unit. low, high: engineering range, both allowed. invalid: raw values by
     which the device says "no value" (for integers also as the unsigned pattern, 0x8000; for text lines the text).
     address: zero-based on the wire. bit: 0 (least significant) to 15, of a register; only with type 'bool'.
-    length: bytes of a string. field: the group of the frame's pattern (serial-text only; table is None then).
+    length: bytes of a string. field: of a text frame, or the item of a dlt645 meter; table is None then, as it is
+    for a binary frame, whose address counts its bytes. when: (field, or offset of a byte; what must stand there): the
+    frames in which the point comes.
     deadband: absolute, in tag.unit; deadband_percent: of high - low, or of the last told value when low or high
     is missing. Neither: every sample is told. min_silence_s: not told again before, unless its quality changed.
     max_silence_s: told at the latest after this time, changed or not.
@@ -58,6 +63,7 @@ class PointSpec:
     high: float | None = None
     invalid: tuple[int | float | str, ...] = ()
     field: str = ""
+    when: tuple[tuple[str, str], ...] = ()
     deadband: float | None = None
     deadband_percent: float | None = None
     min_silence_s: float | None = None
@@ -70,22 +76,13 @@ class PointSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameSpec:
-    """Text lines of a serial device. pattern: a regular expression with named groups, matched
-    from the beginning of the line; end it with $ when nothing may follow."""
-
-    pattern: str
-    delimiter: str = "\r\n"
-    encoding: str = "ascii"
-    max_length: int = 1024
-
-
-@dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """One physical device on a line.
 
     period_s: time between two polls; for a streaming device the longest usual time between two frames.
-    max_registers: the most registers that the device gives in one answer. frame: serial-text only.
+    max_registers: the most registers that the device gives in one answer. frame: how what it sends reads. request:
+    bytes that make it send; without them it speaks by itself. events: it speaks only when something happens, and
+    its silence is no fault. meter: the 12 digits of a dlt645 meter's address.
     """
 
     id: str
@@ -94,6 +91,9 @@ class DeviceSpec:
     period_s: float = 1.0
     max_registers: int = 125
     frame: FrameSpec | None = None
+    request: bytes = b""
+    events: bool = False
+    meter: str = ""
     points: tuple[PointSpec, ...] = ()
 
 
@@ -101,7 +101,7 @@ class DeviceSpec:
 class LineSpec:
     """One serial port or TCP endpoint with the devices on it.
 
-    host and port (an int) for modbus-tcp; port is the path of the serial port otherwise. timeout_s: the worst
+    host and port (an int) of a TCP endpoint; without host, port is the path of the serial port. timeout_s: the worst
     usual response. gap_s: least pause before a request. quiet_s: silence after which a serial line counts as
     idle again. silent_polls: failed polls in a row after which a unit is declared dead; probe_s: how often a
     dead one is then asked.
@@ -144,6 +144,8 @@ class AssetSpec:
 
 _UNSCALED: Mapping[str, Datatype] = {
     "bool": Datatype.BOOLEAN,
+    "int8": Datatype.INT8,
+    "uint8": Datatype.UINT8,
     "int16": Datatype.INT16,
     "uint16": Datatype.UINT16,
     "int32": Datatype.INT32,
@@ -164,4 +166,4 @@ def datatype_of(raw: RawType, scale: float = 1.0, offset: float = 0.0) -> Dataty
     """
     if (scale == 1.0 and offset == 0.0) or raw in ("bool", "string"):
         return _UNSCALED[raw]
-    return Datatype.FLOAT if raw in ("int16", "uint16", "float32") else Datatype.DOUBLE
+    return Datatype.FLOAT if raw in ("int8", "uint8", "int16", "uint16", "float32") else Datatype.DOUBLE

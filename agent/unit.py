@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agent.breaker import Breaker
 from agent.driver import Clock, Driver, WordArray
-from agent.plan import PlannedSpan, plan_device, plan_frame
+from agent.plan import PlannedSpan, plan_device
 from agent.spec import DeviceSpec, LineSpec
 from agent.status import LineStatus
 from wire.block import Reason
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came for one TagTable: words of a Span, the text of a frame, or None with the reason."""
+    """What came for one TagTable: words of a Span, the content of a frame, or None with the reason."""
 
     ts_ms: int
     tags: TagTable
-    content: WordArray | str | None
+    content: WordArray | str | bytes | None
     reason: Reason = Reason.NONE
 
 
@@ -54,10 +54,10 @@ class Unit:
         self.line_timeout_s = line.timeout_s
         self.status = status.unit(device.id)
         self.breaker = Breaker(line.silent_polls, line.probe_s)
+        self.streams = False
         self.spans: tuple[PlannedSpan, ...] = ()
-        if line.driver == "serial-text":
-            self.tables: tuple[TagTable, ...] = (plan_frame(device),)
-        else:
+        self.tables: tuple[TagTable, ...] = ()
+        if line.driver.startswith("modbus"):
             self.spans = plan_device(device)
             self.tables = tuple(s.tags for s in self.spans)
 
@@ -90,17 +90,6 @@ class Unit:
         reason = self._count(fault)
         readings = [Reading(clock(), tags, None, reason) for tags in self.tables]
         return self._failed(readings, clock(), now_s, None)
-
-    def spoke(self, ts_ms: int, text: str) -> Poll:
-        """A frame of it came."""
-        self.status.polls += 1
-        self._line.polls += 1
-        return self._answered([Reading(ts_ms, self.tables[0], text)], True)
-
-    def babbled(self, ts_ms: int) -> Poll:
-        """Something came that fits no description. It proves neither life nor death."""
-        readings = () if self.breaker.open else (Reading(ts_ms, self.tables[0], None, Reason.UNPARSED),)
-        return Poll(self.device.id, ts_ms, readings)
 
     def _without(self, readings: Iterable[Reading]) -> list[TagTable]:
         had = {id(r.tags) for r in readings}

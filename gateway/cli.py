@@ -116,7 +116,7 @@ def main(argv: list[str]) -> int:
 
 def _plan(site: Site) -> None:
     """Raises ConfigError with every line that cannot be planned."""
-    from agent.plan import check_line
+    from agent.check import check_line
 
     problems: list[str] = []
     for line in site.lines:
@@ -135,7 +135,7 @@ def _check(site: Site) -> int:
     for problem in Scorers(site.assets, site.lines).problems():
         print(f"warning: not scored: {problem}", file=sys.stderr)
     for line in site.lines:
-        if line.driver != "modbus-tcp" and not Path(str(line.port)).exists():
+        if not line.host and not Path(str(line.port)).exists():
             print(
                 f"warning: line {line.name}: {line.port} does not exist now; it is tried until it does", file=sys.stderr
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from agent.driver import Clock, Driver
+from agent.drivers.dlt645 import Dlt645Driver
 from agent.drivers.framed_serial import FramedSerialDriver
 from agent.drivers.modbus import ModbusDriver
 from agent.spec import DriverName, LineSpec
@@ -13,4 +14,6 @@ DRIVERS: Mapping[DriverName, Callable[[LineSpec, Clock], Driver]] = {
     "modbus-tcp": ModbusDriver,
     "modbus-rtu": ModbusDriver,
     "serial-text": FramedSerialDriver,
+    "serial-binary": FramedSerialDriver,
+    "dlt645": Dlt645Driver,
 }

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from agent.frame_spec import ChecksumKind
 from agent.spec import DriverName, Order, RawType, Table
 from wire.errors import ConfigError
 from wire.ids import check_id, check_tag_name
@@ -76,7 +77,7 @@ class LineConfig(Model):
     name: Annotated[str, _id("line")]
     driver: DriverName
     host: Text | None = None
-    port: Any = None  # a number for modbus-tcp, a path for serial lines: checks says which
+    port: Any = None  # a number beside a host, else a path: checks says which
     baud: Whole | None = None
     parity: Literal["N", "E", "O"] | None = None
     stop_bits: Literal[1, 2] | None = None
@@ -87,13 +88,51 @@ class LineConfig(Model):
     probe_s: Seconds = 10.0
 
 
-class FrameConfig(Model):
-    """How a text line of a serial device reads; pattern has one named group per field."""
+def _bytes(text: str) -> str:
+    try:
+        bytes.fromhex(text)
+    except ValueError as fault:
+        raise ValueError("must be bytes in hexadecimal, such as '02 41'") from fault
+    return text
 
-    pattern: Text
+
+Hex = Annotated[str, Field(min_length=2, max_length=256), AfterValidator(_bytes)]
+
+
+class ChecksumConfig(Model):
+    """A checksum of a binary frame: from `first` up to where it stands; by default directly before `end`."""
+
+    kind: ChecksumKind
+    first: Annotated[Whole, Field(ge=0)] = 0
+    at: Whole | None = None
+    order: Literal["big", "little"] | None = None
+
+
+class LengthConfig(Model):
+    """Where a binary frame says its length: the whole frame has `add` bytes more than it says."""
+
+    at: Annotated[Whole, Field(ge=0)]
+    size: Literal[1, 2] = 1
+    order: Literal["big", "little"] = "big"
+    add: Whole = 0
+
+
+class FrameConfig(Model):
+    """How a frame of a serial device reads: text by pattern, separator or columns; or bytes."""
+
+    pattern: Text | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=8)] = "\r\n"
     encoding: Literal["ascii", "latin-1", "utf-8"] = "ascii"
     max_length: Annotated[Whole, Field(ge=1, le=65_536)] = 1024
+    separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+    fields: Annotated[Whole, Field(ge=1, le=1000)] | None = None
+    columns: dict[str, Annotated[list[Whole], Field(min_length=2, max_length=2)]] = {}
+    starts: str = ""
+    start: Hex | None = None
+    end: Hex | None = None
+    length: Annotated[Whole, Field(ge=1, le=65_536)] | None = None
+    length_field: LengthConfig | None = None
+    checksum: ChecksumConfig | None = None
 
 
 class TagConfig(Model):
@@ -113,6 +152,9 @@ class TagConfig(Model):
     high: Number | None = None
     invalid: list[Any] = []  # numbers or texts
     field: Text | None = None
+    at: Annotated[Whole, Field(ge=0, le=65_535)] | None = None
+    item: Text | None = None
+    when: dict[str | int, str | int] = {}
     deadband: Annotated[Number, Field(ge=0)] | None = None
     deadband_percent: Annotated[Number, Field(ge=0, le=100)] | None = None
     min_silence_s: Seconds | None = None
@@ -129,6 +171,10 @@ class DeviceConfig(Model):
     period_s: Annotated[Number, Field(ge=0.01, le=86_400)] = 1.0
     max_registers: Annotated[Whole, Field(ge=1, le=125)] = 125
     frame: FrameConfig | None = None
+    request: Text | None = None
+    request_hex: Hex | None = None
+    events: bool = False
+    meter: Text | None = None
     tags: list[Any] = Field(min_length=1)
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.frame_spec import FrameSpec
 from agent.plan import GAP_REGISTERS, check_line, plan_device, plan_frame
-from agent.spec import FrameSpec, LineSpec, PointSpec
+from agent.spec import LineSpec, PointSpec
 from tests.agent.points import device, point
 from wire.errors import ConfigError
 

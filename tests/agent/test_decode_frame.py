@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from agent.decode_text import FrameDecoder
-from agent.plan import plan_frame
-from agent.spec import FrameSpec
+from agent.decode_frame import FrameDecoder, frame_decoder
+from agent.frame_spec import FrameSpec
+from agent.frames import frame_tables
+from agent.spec import DeviceSpec
 from tests.agent.points import device, point
 from wire.block import Quality, Reason
 
@@ -20,8 +21,14 @@ ROAD = device(
 )
 
 
+def decoder_of(spec: DeviceSpec) -> FrameDecoder:
+    assert spec.frame is not None
+    (table,) = frame_tables(spec, "serial-text")
+    return frame_decoder(spec.frame, table)
+
+
 def test_a_line_of_the_road_detector() -> None:
-    block = FrameDecoder(ROAD, plan_frame(ROAD)).block(9, "L1 OCC=013.5 SPD=058.0 VOL=00840")
+    block = decoder_of(ROAD).block(9, "L1 OCC=013.5 SPD=058.0 VOL=00840")
     assert [(s.name, s.value, s.ts_ms) for s in block.samples()] == [
         ("occupancy", 13.5, 9),
         ("speed", 58.0, 9),
@@ -30,7 +37,7 @@ def test_a_line_of_the_road_detector() -> None:
 
 
 def test_bad_fields_do_not_spoil_the_others() -> None:
-    block = FrameDecoder(ROAD, plan_frame(ROAD)).block(9, "L1 OCC=1_3.5 SPD=200.0")
+    block = decoder_of(ROAD).block(9, "L1 OCC=1_3.5 SPD=200.0")
     assert [(s.value, s.reason) for s in block.samples()] == [
         (None, Reason.UNPARSED),
         (None, Reason.OUT_OF_RANGE),
@@ -39,7 +46,7 @@ def test_bad_fields_do_not_spoil_the_others() -> None:
 
 
 def test_a_line_that_does_not_fit_is_bad_as_a_whole() -> None:
-    decoder = FrameDecoder(ROAD, plan_frame(ROAD))
+    decoder = decoder_of(ROAD)
     assert decoder.fits("L1 OCC=1 SPD=2") and not decoder.fits("x L1 OCC=1 SPD=2")
     assert {s.reason for s in decoder.block(9, "garbage").samples()} == {Reason.UNPARSED}
 
@@ -67,7 +74,7 @@ def test_a_line_that_does_not_fit_is_bad_as_a_whole() -> None:
 )
 def test_fields_of_every_type(raw: str, rest: dict[str, Any], word: str, wanted: Any) -> None:
     spec = device(point("a", None, raw=raw, field="a", **rest), frame=FrameSpec(r"(?P<a>\S+)"))
-    (sample,) = FrameDecoder(spec, plan_frame(spec)).block(1, word).samples()
+    (sample,) = decoder_of(spec).block(1, word).samples()
     if isinstance(wanted, Reason):
         assert (sample.value, sample.quality, sample.reason) == (None, Quality.BAD, wanted)
     else:
