@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from agent.command import Desk
 from agent.driver import Clock, Driver
 from agent.framed_unit import FramedUnit
 from agent.status import LineStatus
@@ -27,9 +28,15 @@ def delay_s(attempt: int, jitter: float, cap_s: float = LONGEST_BACK_OFF_S) -> f
 
 
 async def polls(
-    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus, dice: Callable[[], float]
+    units: Sequence[Unit],
+    driver: Driver,
+    clock: Clock,
+    status: LineStatus,
+    dice: Callable[[], float],
+    desk: Desk | None = None,
 ) -> AsyncGenerator[Poll, None]:
-    """Every poll of every device on the line, until closed or cancelled."""
+    """Every poll of every device on the line, until closed or cancelled; between them what waits at the desk."""
+    desk = desk or Desk()
     attempt = 0
     framed = [unit for unit in units if isinstance(unit, FramedUnit)]
     streams = units[0].streams
@@ -47,7 +54,7 @@ async def polls(
             status.state = "open"
             for unit in units:
                 unit.breaker.probe_now()
-            session = streamed(framed, driver, clock, status) if streams else _asked(units, driver, clock, status)
+            session = streamed(framed, driver, clock, status) if streams else _asked(units, driver, clock, status, desk)
             down = LineDown("the line was lost")
             async with aclosing(session):
                 async for poll in session:
@@ -82,7 +89,7 @@ def _all_missed(units: Sequence[Unit], clock: Clock, fault: LineDown) -> list[Po
 
 
 async def _asked(
-    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus
+    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus, desk: Desk
 ) -> AsyncGenerator[Poll, None]:  # fmt: skip
     """Polls each device at its period until the line goes down. A poll that is too late for its turn is skipped."""
     loop = asyncio.get_running_loop()
@@ -92,8 +99,7 @@ async def _asked(
     while True:
         due_s, i = turns[0]
         unit, period_s = units[i], units[i].device.period_s
-        if (wait_s := due_s - loop.time()) > 0:
-            await asyncio.sleep(wait_s)
+        await desk.until(due_s, driver, clock)
         if unit.breaker.may_ask(loop.time()):
             if not driver.is_open:
                 # Many devices close an idle connection: no fault, as long as they take the next one.

@@ -10,6 +10,7 @@ from random import random
 from typing import Protocol
 
 from agent.check import check_line
+from agent.command import Desk
 from agent.decode import SpanDecoder
 from agent.driver import Clock
 from agent.drivers import DRIVERS
@@ -52,13 +53,17 @@ async def run_line(
     high_water: Mapping[tuple[str, str], int],
     scorers: Scorers,
     status: LineStatus,
+    desk: Desk | None = None,
 ) -> None:
-    """Runs until cancelled. high_water: (device, tag name) -> the newest stamp told before this start.
+    """Runs until cancelled.
+
+    desk: where writes for this line wait. high_water: (device, tag name) -> the newest stamp told before this start.
 
     Raises ConfigError when the line cannot be planned; an error of the sink passes through.
     """
     field = _Field(line, Stamps(high_water), status)
-    async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
+    driver = DRIVERS[line.driver](line, clock)
+    async with aclosing(polls(field.units, driver, clock, status, random, desk)) as happenings:
         async for poll in happenings:
             if poll.back:
                 await sink.device_state(poll.device, True)

@@ -47,7 +47,8 @@ class PointSpec:
     frames in which the point comes.
     deadband: absolute, in tag.unit; deadband_percent: of high - low, or of the last told value when low or high
     is missing. Neither: every sample is told. min_silence_s: not told again before, unless its quality changed.
-    max_silence_s: told at the latest after this time, changed or not.
+    max_silence_s: told at the latest after this time, changed or not. writable: `gateway write` may write it, from
+    write_low to write_high, in tag.unit.
     """
 
     tag: Tag
@@ -68,6 +69,9 @@ class PointSpec:
     deadband_percent: float | None = None
     min_silence_s: float | None = None
     max_silence_s: float | None = None
+    writable: bool = False
+    write_low: float | None = None
+    write_high: float | None = None
 
     @property
     def registers(self) -> int:

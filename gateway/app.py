@@ -11,16 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from agent.pipeline import run_line
 from agent.score import Scorers
-from agent.status import LineStatus
 from gateway.births import BirthBook, Latest
 from gateway.clock import now_ms
 from gateway.config import Site
+from gateway.lines import Lines, ended
 from gateway.outbox.store import Outbox
 from gateway.readings import reading_json
 from gateway.resend import ResendWindow
@@ -28,7 +26,8 @@ from gateway.sink import HighWater, OutboxSink
 from gateway.status import listening, sole_owner
 from gateway.supervise import supervised
 from gateway.uplink import Uplink
-from wire.errors import StoreFull
+from gateway.write import user, written
+from wire.errors import ConfigError, StoreFull
 from wire.tag import Tag
 
 log = logging.getLogger(__name__)
@@ -63,8 +62,8 @@ class Gateway:
         self._latest = Latest()
         self._outbox = Outbox(site.outbox, site.node, site.hosts, now_ms)
         self._sink = OutboxSink(self._outbox, self._latest)
-        self._lines = {line.name: LineStatus(name=line.name) for line in site.lines}
         self._restarts: Counter[str] = Counter()
+        self._lines = Lines(self._sink, self._scorers, self._restarts)
         self._started = time.monotonic()
         self._uplink: Uplink | None = None
 
@@ -90,25 +89,13 @@ class Gateway:
             async with asyncio.TaskGroup() as group:
                 commits = group.create_task(supervised("outbox", self._outbox.run, self._restarts), name="outbox")
                 up = group.create_task(supervised("uplink", uplink.run, self._restarts), name="uplink")
-                lines = [
-                    group.create_task(
-                        supervised(
-                            f"line {line.name}",
-                            partial(
-                                run_line, line, self._sink, now_ms, high_water, self._scorers, self._lines[line.name]
-                            ),
-                            self._restarts,
-                        ),
-                        name=f"line[{line.name}]",
-                    )
-                    for line in self._site.lines
-                ]
+                self._lines.start(group, self._site.lines, high_water)
                 log.info("gateway runs", extra={"node": str(self._site.node), "epoch": self._outbox.epoch})
                 await _wait(stop, for_s)
                 log.info("gateway stops", extra={"drain_s": DRAIN_S})
-                await _end(lines)
+                await self._lines.stop_all()
                 await self._drain(uplink)
-                await _end([up])
+                await ended([up])
                 self._outbox.stop()
                 await commits
             clean = True
@@ -125,12 +112,23 @@ class Gateway:
             log.warning("not everything is confirmed, it is kept", extra={"pending_batches": batches})
 
     async def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The control socket's commands: status, latest."""
+        """The control socket's commands: status, latest, write."""
         if asked.get("cmd") == "status":
             return await self.status()
         if asked.get("cmd") == "latest":
             return {"readings": [reading_json(tag, sample) for tag, sample in self._latest.samples()]}
-        return {"error": "commands are status, latest"}
+        if asked.get("cmd") == "write":
+            return await self._write(str(asked.get("tag")), str(asked.get("value")), user(int(asked["uid"])))
+        return {"error": "commands are status, latest, write"}
+
+    async def _write(self, target: str, text: str, who: str) -> dict[str, Any]:
+        try:
+            entry = await written(self._site, target, text, who, self._lines.write)
+        except ConfigError as fault:
+            return {"error": str(fault)}
+        fields = {name: entry[name] for name in ("who", "what", "from", "to", "result")}
+        log.log(logging.INFO if entry["result"] == "done" else logging.WARNING, "written to a device", extra=fields)
+        return entry
 
     async def status(self) -> dict[str, Any]:
         problems = {spec.id: "" for spec in self._site.assets if spec.model is not None}
@@ -146,7 +144,7 @@ class Gateway:
             "versions": versions(),
             "uplink": self._uplink.status() if self._uplink is not None else {},
             **await self._outbox.status(),
-            "lines": {name: asdict(status) for name, status in self._lines.items()},
+            "lines": {name: asdict(status) for name, status in self._lines.status.items()},
             "scoring": {a: {"state": "off" if why else "on", "problem": why} for a, why in problems.items()},
             "restarts": dict(self._restarts),
         }
@@ -176,12 +174,3 @@ async def _wait(stop: asyncio.Event, for_s: float | None) -> None:
             await stop.wait()
     except TimeoutError:
         return
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancels until they have ended: on Python 3.11 a library's wait_for can swallow a cancellation."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=5.0)

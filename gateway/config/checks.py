@@ -8,6 +8,7 @@ from typing import Any
 from agent.spec import REGISTERS_OF
 from gateway.config.frame_checks import check_framed, check_place, check_server, is_modbus
 from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
+from gateway.config.write_checks import check_writable
 from gateway.config.yaml_lines import Loc, YamlFile, nearest
 
 # What the serial drivers of Linux offer as plain termios speeds; anything else needs a custom divisor.
@@ -88,6 +89,7 @@ def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | Non
         file.problem((*loc, "low"), f"must be below high, which is {tag.high:g}")
     if tag.min_silence_s is not None and tag.max_silence_s is not None and tag.min_silence_s > tag.max_silence_s:
         file.problem((*loc, "min_silence_s"), f"must not be above max_silence_s, which is {tag.max_silence_s:g}")
+    check_writable(file, loc, tag, line)
     if tag.type in ("bool", "string"):
         for key in ("deadband", "deadband_percent", "scale", "offset", "low", "high"):
             if file.given((*loc, key)):

@@ -40,7 +40,7 @@ class OutboxSettings:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A checked site. hosts: those that must confirm; the first is the primary host."""
+    """A checked site. hosts: those that must confirm; the first is the primary host. writes: `gateway write` is on."""
 
     path: Path
     node: NodeId
@@ -49,6 +49,7 @@ class Site:
     outbox: OutboxSettings
     lines: tuple[LineSpec, ...]
     assets: tuple[AssetSpec, ...]
+    writes: bool = False
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:
@@ -110,6 +111,9 @@ def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpe
         deadband_percent=tag.deadband_percent,
         min_silence_s=tag.min_silence_s,
         max_silence_s=tag.max_silence_s,
+        writable=tag.writable,
+        write_low=tag.write_low,
+        write_high=tag.write_high,
     )
 
 

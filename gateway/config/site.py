@@ -71,6 +71,12 @@ class OutboxConfig(Model):
     max_mb: Annotated[Number, Field(ge=1, le=1_000_000)] = 512
 
 
+class CommandsConfig(Model):
+    """What may be done to devices beside reading them. Nothing, unless it stands here."""
+
+    write: bool = False
+
+
 class LineConfig(Model):
     """One serial port or TCP endpoint. None: not given; the driver decides what it may be."""
 
@@ -159,6 +165,9 @@ class TagConfig(Model):
     deadband_percent: Annotated[Number, Field(ge=0, le=100)] | None = None
     min_silence_s: Seconds | None = None
     max_silence_s: Seconds | None = None
+    writable: bool = False
+    write_low: Number | None = None
+    write_high: Number | None = None
     measures: Annotated[str, Field(max_length=32)] = ""
 
 
@@ -200,6 +209,7 @@ class SiteConfig(Model):
     broker: Any
     hosts: list[Annotated[str, _id("host")]] = Field(default=["gaugeline"], min_length=1)
     outbox: OutboxConfig = OutboxConfig()
+    commands: CommandsConfig = CommandsConfig()
     lines: list[Any] = Field(min_length=1)
     devices: list[Any] = Field(min_length=1)
     assets: list[Any] = []
