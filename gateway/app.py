@@ -9,7 +9,6 @@ import platform
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,6 +20,7 @@ from gateway.config import Site
 from gateway.lines import Lines, ended
 from gateway.outbox.store import Outbox
 from gateway.readings import reading_json
+from gateway.reload import ConfigStatus, Reloader, site_tags
 from gateway.resend import ResendWindow
 from gateway.sink import HighWater, OutboxSink
 from gateway.status import listening, sole_owner
@@ -28,7 +28,6 @@ from gateway.supervise import supervised
 from gateway.uplink import Uplink
 from gateway.write import user, written
 from wire.errors import ConfigError, StoreFull
-from wire.tag import Tag
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +44,11 @@ async def run(site: Site, for_s: float | None = None) -> int:
         with sole_owner(site.outbox.path):
             gateway = Gateway(site)
             await gateway.open()
+            loop.add_signal_handler(signal.SIGHUP, gateway.reload_soon)
             async with listening(site.outbox.path, gateway.answer):
                 await gateway.run(stop, for_s)
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
     return 0
 
@@ -57,7 +57,7 @@ class Gateway:
     """Everything of one run. open, then run; answer serves the control socket meanwhile."""
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self._start = site
         self._scorers = Scorers(site.assets, site.lines)
         self._latest = Latest()
         self._outbox = Outbox(site.outbox, site.node, site.hosts, now_ms)
@@ -66,17 +66,27 @@ class Gateway:
         self._lines = Lines(self._sink, self._scorers, self._restarts)
         self._started = time.monotonic()
         self._uplink: Uplink | None = None
+        self._book = BirthBook({}, {}, {}, self._latest)
+        self._reloader: Reloader | None = None
 
     async def open(self) -> None:
         """Raises StoreFull, ConfigError."""
         for problem in self._scorers.problems():
             log.warning("not scored", extra={"problem": problem})
-        tags = site_tags(self._site, self._scorers.tags())
-        await self._outbox.open(tags, [line.name for line in self._site.lines])
-        assets = {spec.id: spec.asset for spec in self._site.assets}
-        book = BirthBook(tags, assets, self._outbox.aliases, self._latest)
-        site = self._site
-        self._uplink = Uplink(site.broker, site.node, site.hosts, self._outbox, book, ResendWindow(), now_ms)
+        site = self._start
+        tags = site_tags(site, self._scorers.tags())
+        await self._outbox.open(tags, [line.name for line in site.lines])
+        self._book.replace(tags, {spec.id: spec.asset for spec in site.assets}, self._outbox.aliases)
+        self._uplink = Uplink(site.broker, site.node, site.hosts, self._outbox, self._book, ResendWindow(), now_ms)
+
+    @property
+    def site(self) -> Site:
+        """The configuration that runs now."""
+        return self._reloader.site if self._reloader is not None else self._start
+
+    def reload_soon(self) -> None:
+        if self._reloader is not None:
+            self._reloader.soon()
 
     async def run(self, stop: asyncio.Event, for_s: float | None) -> None:
         """Until stop or for_s. Sampling ends first, then what it gave is committed and drained."""
@@ -89,10 +99,17 @@ class Gateway:
             async with asyncio.TaskGroup() as group:
                 commits = group.create_task(supervised("outbox", self._outbox.run, self._restarts), name="outbox")
                 up = group.create_task(supervised("uplink", uplink.run, self._restarts), name="uplink")
-                self._lines.start(group, self._site.lines, high_water)
-                log.info("gateway runs", extra={"node": str(self._site.node), "epoch": self._outbox.epoch})
+                self._lines.start(group, self._start.lines, high_water)
+                self._reloader = Reloader(
+                    self._start, self._lines, self._outbox, self._scorers, self._latest, self._book, group,
+                    uplink.reborn,
+                )  # fmt: skip
+                reloads = group.create_task(supervised("reload", self._reloader.run, self._restarts), name="reload")
+                log.info("gateway runs", extra={"node": str(self._start.node), "epoch": self._outbox.epoch})
                 await _wait(stop, for_s)
                 log.info("gateway stops", extra={"drain_s": DRAIN_S})
+                await self._reloader.close()
+                await ended([reloads])
                 await self._lines.stop_all()
                 await self._drain(uplink)
                 await ended([up])
@@ -112,18 +129,20 @@ class Gateway:
             log.warning("not everything is confirmed, it is kept", extra={"pending_batches": batches})
 
     async def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The control socket's commands: status, latest, write."""
+        """The control socket's commands: status, latest, write, reload."""
         if asked.get("cmd") == "status":
             return await self.status()
         if asked.get("cmd") == "latest":
             return {"readings": [reading_json(tag, sample) for tag, sample in self._latest.samples()]}
         if asked.get("cmd") == "write":
             return await self._write(str(asked.get("tag")), str(asked.get("value")), user(int(asked["uid"])))
-        return {"error": "commands are status, latest, write"}
+        if asked.get("cmd") == "reload" and self._reloader is not None:
+            return await self._reloader.reload()
+        return {"error": "commands are status, latest, write, reload"}
 
     async def _write(self, target: str, text: str, who: str) -> dict[str, Any]:
         try:
-            entry = await written(self._site, target, text, who, self._lines.write)
+            entry = await written(self.site, target, text, who, self._lines.write)
         except ConfigError as fault:
             return {"error": str(fault)}
         fields = {name: entry[name] for name in ("who", "what", "from", "to", "result")}
@@ -131,31 +150,24 @@ class Gateway:
         return entry
 
     async def status(self) -> dict[str, Any]:
-        problems = {spec.id: "" for spec in self._site.assets if spec.model is not None}
+        problems = {spec.id: "" for spec in self.site.assets if spec.model is not None}
         for problem in self._scorers.problems():
             asset, _, why = problem.removeprefix("asset ").partition(": ")
             problems[asset] = why
         return {
-            "group": self._site.node.group,
-            "gateway": self._site.node.node,
+            "group": self.site.node.group,
+            "gateway": self.site.node.node,
             "epoch": self._outbox.epoch,
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self._started, 1),
             "versions": versions(),
+            "config": asdict(self._reloader.status if self._reloader is not None else ConfigStatus()),
             "uplink": self._uplink.status() if self._uplink is not None else {},
             **await self._outbox.status(),
             "lines": {name: asdict(status) for name, status in self._lines.status.items()},
             "scoring": {a: {"state": "off" if why else "on", "problem": why} for a, why in problems.items()},
             "restarts": dict(self._restarts),
         }
-
-
-def site_tags(site: Site, score_tags: Sequence[Tag]) -> dict[str, list[Tag]]:
-    """device -> its tags, score devices included: everything that can be appended."""
-    tags = {device.id: [point.tag for point in device.points] for device in site.devices}
-    for tag in score_tags:
-        tags.setdefault(tag.device, []).append(tag)
-    return tags
 
 
 def versions() -> dict[str, str]:

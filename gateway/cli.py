@@ -1,4 +1,4 @@
-"""`gaugeline gateway run|check|read|status|write`."""
+"""`gaugeline gateway run|check|read|status|reload|write`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ then: gaugeline gateway check site.yaml    what is wrong, all at once, with line
       gaugeline gateway read site.yaml     what the devices say now; nothing is stored or sent
       gaugeline gateway run site.yaml      sample, keep, publish until it is stopped
       gaugeline gateway status site.yaml   what the running gateway has done with every sample
+      gaugeline gateway reload site.yaml   after a change of the file; it also notices by itself
       gaugeline gateway write site.yaml pump-1/setpoint 12.5   where site.yaml allows it
 """
 
@@ -72,6 +73,12 @@ def parser() -> argparse.ArgumentParser:
         "Asks the running gateway; when none runs, reads the counters from the outbox itself.",
     )
     status.add_argument("--json", action="store_true", help="everything, as one JSON object")
+    add(
+        "reload",
+        "let the running gateway take the changed file",
+        "Checks site.yaml, then only lines that changed are restarted. With a bad file the old configuration runs on. "
+        "The gateway also does so by itself when the file has changed, and at SIGHUP.",
+    )
     write = add(
         "write",
         "write one value into a device",
@@ -114,6 +121,8 @@ def main(argv: list[str]) -> int:
             return _check(site)
         if arguments.command == "read":
             return asyncio.run(_read(site, arguments.cycles, arguments.json))
+        if arguments.command == "reload":
+            return asyncio.run(_reload(site))
         if arguments.command == "write":
             return _write(site, arguments)
         return asyncio.run(_status(site, arguments.json))
@@ -173,6 +182,14 @@ async def _read(site: Site, cycles: int, as_json: bool) -> int:
     return 1 if problems else 0
 
 
+async def _reload(site: Site) -> int:
+    said = await ask(site.outbox.path, {"cmd": "reload"})
+    if "done" not in said:
+        raise ConfigError(said.get("problems") or str(said.get("error")))
+    print(f"reloaded: {said['done']}")
+    return 0
+
+
 def _write(site: Site, arguments: argparse.Namespace) -> int:
     from gateway.write import prepared, told, write_now
 
@@ -206,6 +223,7 @@ def _status_text(status: dict[str, Any]) -> str:
     lines = [
         f"{status['group']}/{status['gateway']}: {uplink['state']}"
         + (f", pid {status['pid']}" if status["pid"] else ""),
+        *([f"site.yaml is not used as it is: {why}"] if (why := status.get("config", {}).get("error")) else []),
         f"outbox: {outbox['pending_batches']} batches wait, {outbox['bytes'] / 1e6:.1f} MB kept"
         + (f"; {outbox['trouble']}" if outbox.get("trouble") else ""),
         f"{'device':<24}" + "".join(f"{name:>12}" for name in _SHOWN),

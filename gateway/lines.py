@@ -44,6 +44,10 @@ class Lines:
     async def stop_all(self) -> None:
         await self.stop(list(self._tasks))
 
+    def dead(self, name: str) -> list[str]:
+        """Its devices that are lost now."""
+        return [device for device, unit in self.status[name].units.items() if unit.state == "dead"]
+
     def forget(self, name: str, devices: Iterable[str]) -> None:
         """Drops the counters of devices that are gone; of the line too when none is left."""
         units = self.status[name].units
