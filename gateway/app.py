@@ -63,7 +63,7 @@ class Gateway:
         self._outbox = Outbox(site.outbox, site.node, site.hosts, now_ms)
         self._sink = OutboxSink(self._outbox, self._latest)
         self._restarts: Counter[str] = Counter()
-        self._lines = Lines(self._sink, self._scorers, self._restarts)
+        self._lines = Lines([line.name for line in site.lines], self._sink, self._scorers, self._restarts)
         self._started = time.monotonic()
         self._uplink: Uplink | None = None
         self._book = BirthBook({}, {}, {}, self._latest)

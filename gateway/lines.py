@@ -20,11 +20,11 @@ from gateway.write import LONGEST_S
 class Lines:
     """One supervised task, one status and one desk per line."""
 
-    def __init__(self, sink: Sink, scorers: Scorers, restarts: Counter[str]) -> None:
+    def __init__(self, names: Iterable[str], sink: Sink, scorers: Scorers, restarts: Counter[str]) -> None:
         self._sink, self._scorers, self._restarts = sink, scorers, restarts
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._desks: dict[str, Desk] = {}
-        self.status: dict[str, LineStatus] = {}
+        self.status: dict[str, LineStatus] = {name: LineStatus(name=name) for name in names}
 
     def start(
         self, group: asyncio.TaskGroup, lines: Iterable[LineSpec], high_water: Mapping[tuple[str, str], int]

@@ -17,7 +17,7 @@ PURE = (
     "frame_spec",
     "checksum",
     "dlt645",
-    "check",
+    "check", "encode",
     "report",
     "breaker",
     "stamps",

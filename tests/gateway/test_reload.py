@@ -15,8 +15,10 @@ import pytest
 
 from agent.score import Scorers
 from agent.spec import AssetSpec
+from gateway.app import Gateway
 from gateway.births import Latest
 from gateway.config import load_site
+from gateway.outbox.store import Outbox
 from gateway.reload import checked, difference
 from gateway.status import ask
 from models.runtime import resolve
@@ -24,7 +26,7 @@ from tests.gateway.field import PUMP, block, modbus_device
 from tests.gateway.host import host
 from tests.gateway.test_cli import output, running
 from tests.servers import Mosquitto
-from wire.errors import ConfigError
+from wire.errors import ConfigError, StoreFull
 
 FLOW = "{name: flow, table: holding, address: 0, type: float32, unit: m3/h}"
 COUNT = "{name: count, table: holding, address: 2, type: uint16}"
@@ -168,6 +170,40 @@ def test_what_needs_a_restart_and_what_does_not_plan_is_refused(tmp_path: Path) 
     path = site_at(tmp_path, "mqtt://127.0.0.1:1", (1, 2), far)
     with pytest.raises(ConfigError, match=r"site.yaml: device far: .*needs 2 registers"):
         checked(path)
+
+
+async def test_a_disk_that_refuses_leaves_the_old_lines_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with modbus_device([0x3FC0, 0, 7]) as a, modbus_device([0x3FC0, 0, 7]) as b:
+        path = site_at(tmp_path, "mqtt://127.0.0.1:1", (a, b))
+        gateway, stop = Gateway(load_site(path)), asyncio.Event()
+        await gateway.open()
+
+        async def polls() -> int:
+            return int((await gateway.status())["lines"]["b"]["polls"])
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(gateway.run(stop, None))
+            while not await polls():
+                await asyncio.sleep(0.02)
+            site_at(tmp_path, "mqtt://127.0.0.1:1", (a, b), f"[{COUNT}, {FLOW}]")
+
+            async def full(_: Outbox, tags: object) -> None:
+                raise StoreFull("no room")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(Outbox, "register", full)
+                assert (await gateway.answer({"cmd": "reload"}))["error"] == "no room"
+            before = await polls()
+            while await polls() < before + 3:
+                await asyncio.sleep(0.02)
+            assert [p.tag.name for d in gateway.site.devices for p in d.points] == ["flow", "count"]
+            assert (await gateway.answer({"cmd": "reload"}))["done"] == "changed lines: b"
+            assert [p.tag.name for d in gateway.site.devices for p in d.points] == ["flow", "count", "flow"]
+            monkeypatch.setattr("gateway.app.DRAIN_S", 0.1)
+            stop.set()
+        assert (await gateway.answer({"cmd": "reload"}))["error"] == "the gateway stops"
 
 
 def test_values_of_tags_that_mean_something_else_are_forgotten() -> None:
