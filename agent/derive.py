@@ -36,9 +36,11 @@ class _Tag:
     once when an input turns BAD, whose device may have nothing more to say.
     """
 
-    def __init__(self, spec: DerivedSpec, period_s: Mapping[tuple[str, str], float]) -> None:
+    def __init__(self, device: str, spec: DerivedSpec, period_s: Mapping[tuple[str, str], float]) -> None:
+        self.key = (device, spec.point.tag.name)
         self._expression = Expression(spec.expression)
         self.inputs = spec.inputs
+        self.devices = {device, *(device for device, _ in spec.inputs)}
         self.table = TagTable([spec.point.tag])
         self.reporter = Reporter((spec.point,), self.table)
         self._bool = spec.point.type == "bool"
@@ -95,11 +97,50 @@ class Deriver:
 
     def __init__(self, lines: Sequence[LineSpec], high_water: Mapping[tuple[str, str], int]) -> None:
         """high_water: (device, tag name) -> the newest stamp told before. Raises ConfigError for a wrong expression."""
-        devices = [device for line in lines for device in line.devices]
-        period_s = {(d.id, p.tag.name): p.period_s or d.period_s for d in devices for p in d.points}
-        self._tags = [_Tag(spec, period_s) for device in devices for spec in device.derived]
+        self._line_of: dict[str, LineSpec] = {}
+        self._tags: list[_Tag] = []
         self._stamps = Stamps(high_water)
         self._places: dict[TagTable, list[tuple[_Tag, list[tuple[int, int]]]]] = {}
+        self._make(lines, {})
+
+    def _make(self, lines: Sequence[LineSpec], running: Mapping[tuple[str, str], _Tag]) -> None:
+        self._line_of = {device.id: line for line in lines for device in line.devices}
+        devices = [device for line in lines for device in line.devices]
+        period_s = {(d.id, p.tag.name): p.period_s or d.period_s for d in devices for p in d.points}
+        self._tags = [
+            running.get((device.id, spec.point.tag.name)) or _Tag(device.id, spec, period_s)
+            for device in devices
+            for spec in device.derived
+        ]
+
+    def renewed(self, lines: Sequence[LineSpec]) -> Deriver:
+        """That of another configuration. A tag goes on with its inputs where no line of it changes.
+
+        Raises ConfigError for a wrong expression.
+        """
+        before, after = ({line.name: line for line in each} for each in (self._line_of.values(), lines))
+        changed = {name for name, line in before.items() if after.get(name) != line}
+        new = Deriver((), {})
+        kept = (tag for tag in self._tags if not any(self._line_of[d].name in changed for d in tag.devices))
+        new._make(lines, {tag.key: tag for tag in kept})
+        return new
+
+    def copied(self) -> Deriver:
+        """The same tags in a list of its own."""
+        return self.shared(self)
+
+    def shared(self, other: Deriver) -> Deriver:
+        """The tags that both have."""
+        both = Deriver((), {})
+        others = set(map(id, other._tags))
+        both._tags, both._line_of = [tag for tag in self._tags if id(tag) in others], self._line_of
+        return both
+
+    def adopt(self, other: Deriver, high_water: Mapping[tuple[str, str], int] | None = None) -> None:
+        """Becomes what the other is; stamps rise above high_water, if it is given, or else go on."""
+        self._tags, self._line_of, self._places = other._tags, other._line_of, {}
+        if high_water is not None:
+            self._stamps = Stamps(high_water)
 
     def derive(self, block: Block) -> Derived:
         """The derived values that this Block completes."""

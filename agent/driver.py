@@ -44,10 +44,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One whole frame of a streaming device. text is None when the bytes are no legal text or overlong."""
+    """One whole frame of a device: a text line without its delimiter, or bytes. None: meant as a frame, but none."""
 
     ts_ms: int
-    text: str | None
+    content: str | bytes | None
 
 
 class Memory(Protocol):

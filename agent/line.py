@@ -9,11 +9,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from agent.decode_text import FrameDecoder
-from agent.driver import Clock, Driver, Frame
+from agent.command import Desk
+from agent.driver import Clock, Driver
+from agent.framed_unit import FramedUnit
 from agent.status import LineStatus
+from agent.stream import streamed
 from agent.unit import Poll, Unit
-from wire.errors import DeviceSilent, LineDown
+from wire.errors import LineDown
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +28,18 @@ def delay_s(attempt: int, jitter: float, cap_s: float = LONGEST_BACK_OFF_S) -> f
 
 
 async def polls(
-    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus, dice: Callable[[], float]
+    units: Sequence[Unit],
+    driver: Driver,
+    clock: Clock,
+    status: LineStatus,
+    dice: Callable[[], float],
+    desk: Desk | None = None,
 ) -> AsyncGenerator[Poll, None]:
-    """Every poll of every device on the line, until closed or cancelled."""
+    """Every poll of every device on the line, until closed or cancelled; between them what waits at the desk."""
+    desk = desk or Desk()
     attempt = 0
-    streams = not units[0].spans
+    framed = [unit for unit in units if isinstance(unit, FramedUnit)]
+    streams = units[0].streams
     try:
         while True:
             try:
@@ -45,7 +54,7 @@ async def polls(
             status.state = "open"
             for unit in units:
                 unit.breaker.probe_now()
-            session = _streamed(units, driver, clock, status) if streams else _asked(units, driver, clock, status)
+            session = streamed(framed, driver, clock, status) if streams else _asked(units, driver, clock, status, desk)
             down = LineDown("the line was lost")
             async with aclosing(session):
                 async for poll in session:
@@ -80,7 +89,7 @@ def _all_missed(units: Sequence[Unit], clock: Clock, fault: LineDown) -> list[Po
 
 
 async def _asked(
-    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus
+    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus, desk: Desk
 ) -> AsyncGenerator[Poll, None]:  # fmt: skip
     """Polls each device at its period until the line goes down. A poll that is too late for its turn is skipped."""
     loop = asyncio.get_running_loop()
@@ -90,8 +99,7 @@ async def _asked(
     while True:
         due_s, i, period_s = turns[0]
         unit = units[i]
-        if (wait_s := due_s - loop.time()) > 0:
-            await asyncio.sleep(wait_s)
+        await desk.until(due_s, driver, clock)
         if unit.breaker.may_ask(loop.time()):
             if not driver.is_open:
                 # Many devices close an idle connection: no fault, as long as they take the next one.
@@ -108,42 +116,3 @@ async def _asked(
         behind = max(0, int((loop.time() - due_s) / period_s) - 1)
         status.overruns += behind
         heapq.heapreplace(turns, (due_s + (1 + behind) * period_s, i, period_s))
-
-
-async def _streamed(
-    units: Sequence[Unit], driver: Driver, clock: Clock, status: LineStatus
-) -> AsyncGenerator[Poll, None]:  # fmt: skip
-    """Frames as they come until the line goes down; a device that is silent for longer than usual has missed a poll."""
-    loop = asyncio.get_running_loop()
-    decoders = [FrameDecoder(u.device, u.tables[0]) for u in units]
-    patience_s = [u.device.period_s + u.line_timeout_s for u in units]
-    silent_s = [loop.time() + p for p in patience_s]
-    babble_s = 0.0
-    frames = driver.stream()
-    while True:
-        frame: Frame | None = None
-        try:
-            async with asyncio.timeout_at(min(silent_s)):
-                frame = await anext(frames)
-        except TimeoutError:
-            pass
-        except LineDown as fault:
-            yield Poll(units[0].device.id, clock(), (), fault=fault)
-            return
-        now_s = loop.time()
-        if frame is not None:
-            text = frame.text
-            owner = next((i for i, d in enumerate(decoders) if text is not None and d.fits(text)), None)
-            if owner is not None and text is not None:
-                silent_s[owner] = now_s + patience_s[owner]
-                yield units[owner].spoke(frame.ts_ms, text)
-            else:
-                units[0].status.unparsed += 1
-                # Whose it was is only sure where one device speaks; told once a period at most.
-                if len(units) == 1 and now_s >= babble_s:
-                    babble_s = now_s + units[0].device.period_s
-                    yield units[0].babbled(frame.ts_ms)
-        for i, unit in enumerate(units):
-            if now_s >= silent_s[i]:
-                silent_s[i] = now_s + patience_s[i]
-                yield unit.missed(clock, now_s, DeviceSilent(f"no frame for {patience_s[i]:g} s"))

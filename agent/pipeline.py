@@ -9,16 +9,19 @@ from dataclasses import dataclass, replace
 from random import random
 from typing import Protocol
 
+from agent.check import check_line
+from agent.command import Desk
 from agent.decode import SpanDecoder
-from agent.decode_text import FrameDecoder
 from agent.derive import Deriver
 from agent.driver import Clock, Memory, NoMemory
 from agent.drivers import DRIVERS
+from agent.framed_unit import Decoder, FramedUnit
 from agent.line import polls
-from agent.plan import PlannedSpan, check_line
+from agent.plan import PlannedSpan
+from agent.register_unit import RegisterUnit
 from agent.report import Reporter
 from agent.score import Scorers
-from agent.spec import LineSpec
+from agent.spec import DeviceSpec, LineSpec
 from agent.stamps import Stamps
 from agent.status import LineStatus
 from agent.unit import Reading, Unit
@@ -55,16 +58,19 @@ async def run_line(
     status: LineStatus,
     memory: Memory | None = None,
     deriver: Deriver | None = None,
+    desk: Desk | None = None,
 ) -> None:
-    """Runs until cancelled. high_water: (device, tag name) -> the newest stamp told before this start.
+    """Runs until cancelled.
 
-    deriver: of the whole site; None: derived tags of this line only.
+    high_water: (device, tag name) -> the newest stamp told before this start. deriver: of the whole site; None:
+    derived tags of this line only. desk: where writes for this line wait.
 
     Raises ConfigError when the line cannot be planned; an error of the sink passes through.
     """
     field = _Field(line, Stamps(high_water), status, memory or NoMemory())
     deriver = deriver or Deriver([line], high_water)
-    async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
+    driver = DRIVERS[line.driver](line, clock)
+    async with aclosing(polls(field.units, driver, clock, status, random, desk)) as happenings:
         async for poll in happenings:
             if poll.back:
                 await sink.device_state(poll.device, True)
@@ -94,12 +100,14 @@ async def read_cycles(
     deriver = Deriver(lines, {})
     for line in lines:
         status = LineStatus()
-        field = _Field(replace(line, silent_polls=cycles + 1), Stamps({}), status, memory or NoMemory())
-        # Nobody is given up meanwhile. Everything is due at the start; what is read rarely is shown that once.
+        # Nobody is given up meanwhile, and nobody waited for without end.
+        patient = replace(line, silent_polls=cycles + 1, devices=tuple(replace(d, events=False) for d in line.devices))
+        field = _Field(patient, Stamps({}), status, memory or NoMemory())
+        # Everything is due at the start; what is read rarely is shown that once.
         left = {
             (unit.device.id, period_s): 1 if i else cycles
             for unit in field.units
-            for i, period_s in enumerate(unit.periods_s or [0.0])
+            for i, period_s in enumerate(unit.periods_s)
         }
         async with aclosing(polls(field.units, DRIVERS[line.driver](line, clock), clock, status, random)) as happenings:
             async for poll in happenings:
@@ -122,15 +130,21 @@ class _Field:
         check_line(line)
         status.name = line.name
         self.stamps = stamps
-        self.units = [Unit(device, line, status, memory) for device in line.devices]
         self._reporters: dict[TagTable, Reporter] = {}
-        self._decoders: dict[TagTable, SpanDecoder | FrameDecoder] = {}
-        for unit in self.units:
+        self._decoders: dict[TagTable, SpanDecoder | Decoder] = {}
+        self.units = [self._unit(device, line, status, memory) for device in line.devices]
+
+    def _unit(self, device: DeviceSpec, line: LineSpec, status: LineStatus, memory: Memory) -> Unit:
+        if line.driver.startswith("modbus"):
+            unit = RegisterUnit(device, line, status, memory)
             for planned in unit.spans:
                 self._adopt(planned)
-            if not unit.spans:
-                self._decoders[unit.tables[0]] = FrameDecoder(unit.device, unit.tables[0])
-                self._reporters[unit.tables[0]] = Reporter(unit.device.points, unit.tables[0])
+            return unit
+        framed = FramedUnit(device, line, status)
+        for table, decoder in zip(framed.frame_tables, framed.decoders, strict=True):
+            self._decoders[table.tags] = decoder
+            self._reporters[table.tags] = Reporter(table.points, table.tags)
+        return framed
 
     def _adopt(self, planned: PlannedSpan) -> None:
         self._decoders[planned.tags] = SpanDecoder(planned)
@@ -145,8 +159,9 @@ class _Field:
         if reading.planned is not None and reading.tags not in self._decoders:  # a refusal has changed the plan
             self._adopt(reading.planned)
         decoder, content = self._decoders[reading.tags], reading.content
-        if isinstance(decoder, SpanDecoder) and content is not None and not isinstance(content, str):
-            return decoder.block(ts_ms, content)
-        if isinstance(decoder, FrameDecoder) and isinstance(content, str):
+        if isinstance(decoder, SpanDecoder):
+            if content is not None and not isinstance(content, (str, bytes)):
+                return decoder.block(ts_ms, content)
+        elif isinstance(content, (str, bytes)):
             return decoder.block(ts_ms, content)
         return Block.bad(ts_ms, reading.tags, reading.reason)

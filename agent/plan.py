@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -55,16 +54,8 @@ def plan_device(
     return tuple(spans)
 
 
-def plan_frame(device: DeviceSpec) -> TagTable:
-    """The columns of a streaming device's frames. Raises ConfigError with every problem of the device."""
-    problems = [*_device_problems(device), *_frame_problems(device)]
-    if problems:
-        raise ConfigError(problems)
-    return TagTable([p.tag for p in device.points])
-
-
 def check_line(line: LineSpec) -> None:
-    """Raises ConfigError with every problem of the line and of all devices on it."""
+    """Raises ConfigError with every problem of a Modbus line and of all devices on it."""
     problems: list[str] = [] if line.devices else [f"line {line.name}: has no devices; give it one or remove it"]
     if line.driver != "modbus-tcp":
         if not 50 <= line.baud <= 4_000_000:
@@ -74,10 +65,7 @@ def check_line(line: LineSpec) -> None:
     if line.timeout_s <= 0:
         problems.append(f"line {line.name}: timeout_s must be greater than 0, not {line.timeout_s}")
     for device in line.devices:
-        own = _frame_problems(device) if line.driver == "serial-text" else _register_problems(device)
-        problems += [*_device_problems(device), *own]
-    if line.driver == "serial-text" and len({d.frame.delimiter for d in line.devices if d.frame}) > 1:
-        problems.append(f"line {line.name}: all devices of a text line must share one delimiter")
+        problems += [*_device_problems(device), *_register_problems(device)]
     if problems:
         raise ConfigError(problems)
 
@@ -115,7 +103,7 @@ def _device_problems(device: DeviceSpec) -> Iterator[str]:
             yield f"{at}: low {p.low} is above high {p.high}"
         if p.period_s is not None and p.period_s <= 0:
             yield f"{at}: period_s must be greater than 0, not {p.period_s}"
-        if min(p.deadband or 0.0, p.deadband_percent or 0.0, p.max_silence_s or 0.0) < 0:
+        if min(p.deadband or 0.0, p.deadband_percent or 0.0, p.min_silence_s or 0.0, p.max_silence_s or 0.0) < 0:
             yield f"{at}: a deadband or silence cannot be negative"
         if p.tag.datatype is not p.datatype:
             yield f"{at}: is declared {p.tag.datatype.name}, its {p.type} gives {p.datatype.name}"
@@ -152,25 +140,6 @@ def _register_problems(device: DeviceSpec) -> Iterator[str]:
                 yield f"{at}: lies in {i}, which the device lists as illegal"
         if any(isinstance(marker, str) for marker in p.invalid):
             yield f"{at}: an invalid marker of a register is a number"
-
-
-def _frame_problems(device: DeviceSpec) -> Iterator[str]:
-    where = f"device {device.id}"
-    if device.frame is None:
-        yield f"{where}: a serial-text device needs a frame with a pattern"
-        return
-    if not device.frame.delimiter:
-        yield f"{where}: the frame's delimiter is empty"
-    try:
-        groups = re.compile(device.frame.pattern).groupindex
-    except re.error as fault:
-        yield f"{where}: the frame's pattern is not a regular expression: {fault}"
-        return
-    for p in device.points:
-        if p.table is not None:
-            yield f"{where}: tag {p.tag.name}: a table goes with Modbus only"
-        if p.field not in groups:
-            yield f"{where}: tag {p.tag.name}: field {p.field!r} is no named group of the pattern ({', '.join(groups)})"
 
 
 def _twice(names: Iterable[str]) -> list[str]:

@@ -17,9 +17,10 @@ _KEPT_TABLES = 256  # column subsets remembered per table, so that a Block of th
 class Reporter:
     """Remembers what was last told of each tag of one TagTable.
 
-    A value is told when its quality or reason changed, when it moved by more than its deadband since it was last
-    told, when it was last told max_silence_s ago, or when its point has no deadband at all. Booleans, strings and
-    64-bit integers: with a deadband, told when changed (64-bit integers: by more than the deadband).
+    A change of quality or reason is always told. Else a value is told when it moved by more than its deadband
+    since it was last told, or has no deadband at all, but not before min_silence_s; and at the latest after
+    max_silence_s, by the stamp of the Block at hand. Booleans, strings and 64-bit integers: with a deadband, told
+    when changed (64-bit integers: by more than the deadband).
     """
 
     def __init__(self, points: Sequence[PointSpec], tags: TagTable) -> None:
@@ -29,8 +30,10 @@ class Reporter:
         self._band = np.array([max(p.deadband or 0.0, _of_range(p)) for p in points])
         # A per-cent deadband without a range is one of the value last told.
         self._relative = np.array([(p.deadband_percent or 0.0) / 100.0 if not _has_range(p) else 0.0 for p in points])
+        self._everything = bool(self._always.all()) and not any(p.min_silence_s for p in points)
         silence = [np.inf if p.max_silence_s is None else p.max_silence_s * 1000.0 for p in points]
         self._silence_ms = np.array(silence)
+        self._pause_ms = np.array([(p.min_silence_s or 0.0) * 1000.0 for p in points])
         self._values = np.full(n, np.nan)
         self._others: dict[int, bool | int | str] = {}
         self._codes = np.full(n, -1, np.int32)
@@ -39,15 +42,16 @@ class Reporter:
 
     def worth_telling(self, block: Block) -> tuple[Block | None, int]:
         """The told part of a Block (None when nothing is) and how many samples were held back."""
-        if self._always.all():
+        if self._everything:
             return block, 0
         codes = block.quality.astype(np.int32) << 8 | block.reason
         band = np.fmax(self._band, self._relative * np.abs(np.nan_to_num(self._values)))
         moved = np.abs(block.values - self._values) > band
-        due = block.ts_ms - self._told_ms >= self._silence_ms
-        told = self._always | (codes != self._codes) | moved | due
+        wanted = self._always | moved
         for column, value in block.others.items():
-            told[column] = told[column] or self._changed(column, value)
+            wanted[column] = wanted[column] or self._changed(column, value)
+        quiet_ms = block.ts_ms - self._told_ms
+        told = (codes != self._codes) | (wanted & (quiet_ms >= self._pause_ms)) | (quiet_ms >= self._silence_ms)
         if not told.any():
             return None, len(told)
         self._remember(block, told, codes)

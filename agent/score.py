@@ -20,6 +20,10 @@ _LARGEST = float(np.finfo(np.float32).max)
 _THRESHOLD, _ANOMALY = 1, 2  # columns; the score is first, the shares come behind
 
 
+_Tags = Mapping[tuple[str, str], tuple[Tag, float]]
+"""(device, tag name) -> the tag and its device's period in seconds."""
+
+
 class Scorer:
     """One asset's model at work. Raises ModelError when the model does not fit the asset."""
 
@@ -28,6 +32,8 @@ class Scorer:
         manifest = model.manifest
         inputs = _inputs(asset, manifest, tags)
         self.asset = asset.id
+        self._spec = asset
+        self._given = {key: tags[key] for key in inputs}
         self.inputs = inputs
         self.tags = TagTable(_score_tags(asset, manifest))
         self._running = model.start()
@@ -36,6 +42,10 @@ class Scorer:
         self._forget_ms = max(1, manifest.warm_up_rows) * manifest.period_s * 1000
         self._scored_ms: int | None = None
         self._threshold = float(np.float32(manifest.threshold))
+
+    def fits(self, asset: AssetSpec, tags: _Tags) -> bool:
+        """True when it would be made the same of these."""
+        return asset == self._spec and all(tags.get(key) == given for key, given in self._given.items())
 
     def score(self, block: Block) -> Block | None:
         """The score Block of the row that this Block completes. Its stamp is that of the newest input."""
@@ -77,28 +87,52 @@ class Scorers:
 
     def __init__(self, assets: Sequence[AssetSpec], lines: Sequence[LineSpec]) -> None:
         """Loads the models. Never raises for a model: problems() says what is not scored and why."""
-        tags = {
-            (device.id, tag.name): (tag, period_s)
-            for line in lines
-            for device in line.devices
-            for tag, period_s in (
-                *((p.tag, p.period_s or device.period_s) for p in device.points),
-                *((d.point.tag, d.period_s) for d in device.derived),
-            )
-        }
         self._scorers: list[Scorer] = []
         self._problems: list[str] = []
+        self._of_device: dict[str, list[Scorer]] = {}
+        self._load(assets, tags_of(lines), {})
+
+    def _load(self, assets: Sequence[AssetSpec], tags: _Tags, running: Mapping[str, Scorer]) -> None:
         for asset in assets:
             if asset.model is None:
+                continue
+            now = running.get(asset.id)
+            if now is not None and now.fits(asset, tags):
+                self._scorers.append(now)
                 continue
             try:
                 self._scorers.append(Scorer(asset, load(asset.model), tags))
             except ModelError as fault:
                 self._problems.append(f"asset {asset.id}: {fault}")
-        self._of_device: dict[str, list[Scorer]] = {}
+        self._index()
+
+    def _index(self) -> None:
+        self._of_device = {}
         for scorer in self._scorers:
             for device in {device for device, _ in scorer.inputs}:
                 self._of_device.setdefault(device, []).append(scorer)
+
+    def copied(self) -> Scorers:
+        """The same scorers in a list of its own."""
+        return self.shared(self)
+
+    def renewed(self, assets: Sequence[AssetSpec], lines: Sequence[LineSpec]) -> Scorers:
+        """Those of another configuration; a scorer whose asset and inputs stay what they are goes on warm."""
+        new = Scorers((), ())
+        new._load(assets, tags_of(lines), {scorer.asset: scorer for scorer in self._scorers})
+        return new
+
+    def shared(self, other: Scorers) -> Scorers:
+        """The scorers that both have."""
+        both = Scorers((), ())
+        both._scorers = [scorer for scorer in self._scorers if scorer in other._scorers]
+        both._problems = list(self._problems)
+        both._index()
+        return both
+
+    def adopt(self, other: Scorers) -> None:
+        """Becomes what the other is."""
+        self._scorers, self._problems, self._of_device = other._scorers, other._problems, other._of_device
 
     def score(self, block: Block) -> list[Block]:
         """Blocks of score devices that this Block completes; mostly none or one."""
@@ -112,6 +146,18 @@ class Scorers:
     def problems(self) -> list[str]:
         """One `asset ID: what is wrong` each for assets that have a model and are not scored."""
         return list(self._problems)
+
+
+def tags_of(lines: Sequence[LineSpec]) -> _Tags:
+    return {
+        (device.id, tag.name): (tag, period_s)
+        for line in lines
+        for device in line.devices
+        for tag, period_s in (
+            *((p.tag, p.period_s or device.period_s) for p in device.points),
+            *((d.point.tag, d.period_s) for d in device.derived),
+        )
+    }
 
 
 def _inputs(

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from agent.frame_spec import FrameSpec
 from wire.tag import Asset, Datatype, Tag
 
-DriverName = Literal["modbus-tcp", "modbus-rtu", "modbus-rtu-tcp", "serial-text"]
+DriverName = Literal["modbus-tcp", "modbus-rtu", "modbus-rtu-tcp", "serial-text", "serial-binary", "dlt645"]
+FRAMED: tuple[DriverName, ...] = ("serial-text", "serial-binary")
+"""Devices whose frames are described in site.yaml."""
 Table = Literal["coil", "discrete", "input", "holding"]
 RawType = Literal[
-    "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bcd16", "bcd32", "string"
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64",
+    "bcd16", "bcd32", "string",
 ]  # fmt: skip
 Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 """Where the bytes of a value lie. A is the most significant byte; 64-bit values follow the same rule over four
@@ -41,12 +45,15 @@ class PointSpec:
     value = raw x scale + offset, in tag.unit. low, high: engineering range, both allowed. invalid: raw values by
     which the device says "no value" (for integers also as the unsigned pattern, 0x8000; for text lines the text).
     address: zero-based on the wire. bit: 0 (least significant) to 15, of a register; only with type 'bool'.
-    length: bytes of a string. field: the group of the frame's pattern (serial-text only; table is None then).
+    length: bytes of a string. field: of a text frame, or the item of a dlt645 meter; table is None then, as it is
+    for a binary frame, whose address counts its bytes. when: (field, or offset of a byte; what must stand there): the
+    frames in which the point comes.
     deadband: absolute, in tag.unit; deadband_percent: of high - low, or of the last told value when low or high
-    is missing. Neither: every sample is told. max_silence_s: told at the latest after this time, changed or not.
-    period_s: time between two polls, where it is not the device's. states: raw number -> its name; the tag is that
-    text, and a number without a name is BAD. bit_names: bit -> its name; the tag is the names of the bits that are
-    set, joined by ', '. Both go with whole numbers only.
+    is missing. Neither: every sample is told. min_silence_s: not told again before, unless its quality changed.
+    max_silence_s: told at the latest after this time, changed or not. period_s: time between two polls, where it is
+    not the device's. states: raw number -> its name; the tag is that text, and a number without a name is BAD.
+    bit_names: bit -> its name; the tag is the names of the bits that are set, joined by ', '. Both go with whole
+    numbers only. writable: `gateway write` may write it, from write_low to write_high, in tag.unit.
     """
 
     tag: Tag
@@ -62,12 +69,17 @@ class PointSpec:
     high: float | None = None
     invalid: tuple[int | float | str, ...] = ()
     field: str = ""
+    when: tuple[tuple[str, str], ...] = ()
     deadband: float | None = None
     deadband_percent: float | None = None
+    min_silence_s: float | None = None
     max_silence_s: float | None = None
     period_s: float | None = None
     states: tuple[tuple[int, str], ...] = ()
     bit_names: tuple[tuple[int, str], ...] = ()
+    writable: bool = False
+    write_low: float | None = None
+    write_high: float | None = None
 
     @property
     def registers(self) -> int:
@@ -111,17 +123,6 @@ class Illegal:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameSpec:
-    """Text lines of a serial device. pattern: a regular expression with named groups, matched
-    from the beginning of the line; end it with $ when nothing may follow."""
-
-    pattern: str
-    delimiter: str = "\r\n"
-    encoding: str = "ascii"
-    max_length: int = 1024
-
-
-@dataclass(frozen=True, slots=True)
 class DerivedSpec:
     """A tag that is calculated. inputs: (device id, tag name) of each name of the expression, in its order.
 
@@ -140,7 +141,9 @@ class DeviceSpec:
 
     period_s: time between two polls; for a streaming device the longest usual time between two frames.
     max_registers, max_bits: the most that the device gives in one answer. illegal: addresses that it must not be
-    asked for. frame: serial-text only.
+    asked for. frame: how what it sends reads. request: bytes that make it send; without them it speaks by itself.
+    events: it speaks only when something happens, and its silence is no fault. meter: the 12 digits of a dlt645
+    meter's address.
     """
 
     id: str
@@ -151,6 +154,9 @@ class DeviceSpec:
     max_bits: int = 2000
     illegal: tuple[Illegal, ...] = ()
     frame: FrameSpec | None = None
+    request: bytes = b""
+    events: bool = False
+    meter: str = ""
     points: tuple[PointSpec, ...] = ()
     derived: tuple[DerivedSpec, ...] = ()
 
@@ -173,8 +179,8 @@ class RtsSpec:
 class LineSpec:
     """One serial port or TCP endpoint with the devices on it.
 
-    host and port (an int) for modbus-tcp and modbus-rtu-tcp (RTU frames through a serial converter's socket); port
-    is the path of the serial port otherwise. baud, parity, stop_bits: of the bus, also of one behind a converter.
+    host and port (an int) of a TCP endpoint: a device's, or a serial converter's with the bus behind it; without
+    host, port is the path of the serial port. baud, parity, stop_bits: of the bus, also of one behind a converter.
     turnaround_s: what a device usually takes to begin its answer; None: as the driver's kind of line usually has it.
     rts: None where the adapter switches by itself. timeout_s: the worst usual response. gap_s: least pause before a
     request. quiet_s: silence after which a serial line counts as
@@ -201,7 +207,7 @@ class LineSpec:
     @property
     def by_socket(self) -> bool:
         """True when the line is a TCP endpoint, not a serial port."""
-        return self.driver in ("modbus-tcp", "modbus-rtu-tcp")
+        return bool(self.host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +232,8 @@ class AssetSpec:
 
 _UNSCALED: Mapping[str, Datatype] = {
     "bool": Datatype.BOOLEAN,
+    "int8": Datatype.INT8,
+    "uint8": Datatype.UINT8,
     "int16": Datatype.INT16,
     "uint16": Datatype.UINT16,
     "int32": Datatype.INT32,
@@ -248,4 +256,5 @@ def datatype_of(raw: RawType, scale: float = 1.0, offset: float = 0.0) -> Dataty
     """
     if (scale == 1.0 and offset == 0.0) or raw in ("bool", "string"):
         return _UNSCALED[raw]
-    return Datatype.FLOAT if raw in ("int16", "uint16", "bcd16", "float32") else Datatype.DOUBLE
+    small = ("int8", "uint8", "int16", "uint16", "bcd16", "float32")
+    return Datatype.FLOAT if raw in small else Datatype.DOUBLE

@@ -9,29 +9,27 @@ import platform
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from agent.derive import Deriver
-from agent.pipeline import run_line
 from agent.score import Scorers
-from agent.status import LineStatus
 from gateway.births import BirthBook, Latest
 from gateway.clock import now_ms
 from gateway.config import Site
 from gateway.illegal import IllegalFile, illegal_path
+from gateway.lines import Lines, ended
 from gateway.outbox.store import Outbox
 from gateway.readings import reading_json
+from gateway.reload import ConfigStatus, Reloader, site_tags
 from gateway.resend import ResendWindow
 from gateway.sink import HighWater, OutboxSink
 from gateway.status import listening, sole_owner
 from gateway.supervise import supervised
 from gateway.uplink import Uplink
-from wire.errors import StoreFull
-from wire.tag import Tag
+from gateway.write import user, written
+from wire.errors import ConfigError, StoreFull
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +46,11 @@ async def run(site: Site, for_s: float | None = None) -> int:
         with sole_owner(site.outbox.path):
             gateway = Gateway(site)
             await gateway.open()
+            loop.add_signal_handler(signal.SIGHUP, gateway.reload_soon)
             async with listening(site.outbox.path, gateway.answer):
                 await gateway.run(stop, for_s)
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
     return 0
 
@@ -60,27 +59,37 @@ class Gateway:
     """Everything of one run. open, then run; answer serves the control socket meanwhile."""
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self._start = site
         self._scorers = Scorers(site.assets, site.lines)
         self._latest = Latest()
         self._outbox = Outbox(site.outbox, site.node, site.hosts, now_ms)
         self._sink = OutboxSink(self._outbox, self._latest)
-        self._lines = {line.name: LineStatus(name=line.name) for line in site.lines}
         self._restarts: Counter[str] = Counter()
+        memory = IllegalFile(illegal_path(site.outbox.path))
+        self._lines = Lines([line.name for line in site.lines], self._sink, self._scorers, self._restarts, memory)
         self._started = time.monotonic()
         self._uplink: Uplink | None = None
-        self._memory = IllegalFile(illegal_path(site.outbox.path))
+        self._book = BirthBook({}, {}, {}, self._latest)
+        self._reloader: Reloader | None = None
 
     async def open(self) -> None:
         """Raises StoreFull, ConfigError."""
         for problem in self._scorers.problems():
             log.warning("not scored", extra={"problem": problem})
-        tags = site_tags(self._site, self._scorers.tags())
-        await self._outbox.open(tags, [line.name for line in self._site.lines])
-        assets = {spec.id: spec.asset for spec in self._site.assets}
-        book = BirthBook(tags, assets, self._outbox.aliases, self._latest)
-        site = self._site
-        self._uplink = Uplink(site.broker, site.node, site.hosts, self._outbox, book, ResendWindow(), now_ms)
+        site = self._start
+        tags = site_tags(site, self._scorers.tags())
+        await self._outbox.open(tags, [line.name for line in site.lines])
+        self._book.replace(tags, {spec.id: spec.asset for spec in site.assets}, self._outbox.aliases)
+        self._uplink = Uplink(site.broker, site.node, site.hosts, self._outbox, self._book, ResendWindow(), now_ms)
+
+    @property
+    def site(self) -> Site:
+        """The configuration that runs now."""
+        return self._reloader.site if self._reloader is not None else self._start
+
+    def reload_soon(self) -> None:
+        if self._reloader is not None:
+            self._reloader.soon()
 
     async def run(self, stop: asyncio.Event, for_s: float | None) -> None:
         """Until stop or for_s. Sampling ends first, then what it gave is committed and drained."""
@@ -88,39 +97,26 @@ class Gateway:
         if uplink is None:
             raise RuntimeError("open comes before run")
         high_water = HighWater(await self._outbox.high_water(), self._latest)
-        deriver = Deriver(self._site.lines, high_water)
+        deriver = Deriver(self._start.lines, high_water)
         clean = False
         try:
             async with asyncio.TaskGroup() as group:
                 commits = group.create_task(supervised("outbox", self._outbox.run, self._restarts), name="outbox")
                 up = group.create_task(supervised("uplink", uplink.run, self._restarts), name="uplink")
-                lines = [
-                    group.create_task(
-                        supervised(
-                            f"line {line.name}",
-                            partial(
-                                run_line,
-                                line,
-                                self._sink,
-                                now_ms,
-                                high_water,
-                                self._scorers,
-                                self._lines[line.name],
-                                self._memory,
-                                deriver,
-                            ),
-                            self._restarts,
-                        ),
-                        name=f"line[{line.name}]",
-                    )
-                    for line in self._site.lines
-                ]
-                log.info("gateway runs", extra={"node": str(self._site.node), "epoch": self._outbox.epoch})
+                self._lines.start(group, self._start.lines, high_water, deriver)
+                self._reloader = Reloader(
+                    self._start, self._lines, self._outbox, self._scorers, deriver, self._latest, self._book, group,
+                    uplink.reborn,
+                )  # fmt: skip
+                reloads = group.create_task(supervised("reload", self._reloader.run, self._restarts), name="reload")
+                log.info("gateway runs", extra={"node": str(self._start.node), "epoch": self._outbox.epoch})
                 await _wait(stop, for_s)
                 log.info("gateway stops", extra={"drain_s": DRAIN_S})
-                await _end(lines)
+                await self._reloader.close()
+                await ended([reloads])
+                await self._lines.stop_all()
                 await self._drain(uplink)
-                await _end([up])
+                await ended([up])
                 self._outbox.stop()
                 await commits
             clean = True
@@ -137,39 +133,45 @@ class Gateway:
             log.warning("not everything is confirmed, it is kept", extra={"pending_batches": batches})
 
     async def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The control socket's commands: status, latest."""
+        """The control socket's commands: status, latest, write, reload."""
         if asked.get("cmd") == "status":
             return await self.status()
         if asked.get("cmd") == "latest":
             return {"readings": [reading_json(tag, sample) for tag, sample in self._latest.samples()]}
-        return {"error": "commands are status, latest"}
+        if asked.get("cmd") == "write":
+            return await self._write(str(asked.get("tag")), str(asked.get("value")), user(int(asked["uid"])))
+        if asked.get("cmd") == "reload" and self._reloader is not None:
+            return await self._reloader.reload()
+        return {"error": "commands are status, latest, write, reload"}
+
+    async def _write(self, target: str, text: str, who: str) -> dict[str, Any]:
+        try:
+            entry = await written(self.site, target, text, who, self._lines.write)
+        except ConfigError as fault:
+            return {"error": str(fault)}
+        fields = {name: entry[name] for name in ("who", "what", "from", "to", "result")}
+        log.log(logging.INFO if entry["result"] == "done" else logging.WARNING, "written to a device", extra=fields)
+        return entry
 
     async def status(self) -> dict[str, Any]:
-        problems = {spec.id: "" for spec in self._site.assets if spec.model is not None}
+        problems = {spec.id: "" for spec in self.site.assets if spec.model is not None}
         for problem in self._scorers.problems():
             asset, _, why = problem.removeprefix("asset ").partition(": ")
             problems[asset] = why
         return {
-            "group": self._site.node.group,
-            "gateway": self._site.node.node,
+            "group": self.site.node.group,
+            "gateway": self.site.node.node,
             "epoch": self._outbox.epoch,
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self._started, 1),
             "versions": versions(),
+            "config": asdict(self._reloader.status if self._reloader is not None else ConfigStatus()),
             "uplink": self._uplink.status() if self._uplink is not None else {},
             **await self._outbox.status(),
-            "lines": {name: asdict(status) for name, status in self._lines.items()},
+            "lines": {name: asdict(status) for name, status in self._lines.status.items()},
             "scoring": {a: {"state": "off" if why else "on", "problem": why} for a, why in problems.items()},
             "restarts": dict(self._restarts),
         }
-
-
-def site_tags(site: Site, score_tags: Sequence[Tag]) -> dict[str, list[Tag]]:
-    """device -> its tags, score devices included: everything that can be appended."""
-    tags = {device.id: list(device.tags) for device in site.devices}
-    for tag in score_tags:
-        tags.setdefault(tag.device, []).append(tag)
-    return tags
 
 
 def versions() -> dict[str, str]:
@@ -188,12 +190,3 @@ async def _wait(stop: asyncio.Event, for_s: float | None) -> None:
             await stop.wait()
     except TimeoutError:
         return
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancels until they have ended: on Python 3.11 a library's wait_for can swallow a cancellation."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=5.0)

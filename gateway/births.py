@@ -34,6 +34,16 @@ class Latest:
         quality, reason = Quality(int(block.quality[column])), Reason(int(block.reason[column]))
         return Sample(tag.name, tag.datatype, block.ts_ms, quality, block.value(column), reason)
 
+    def keep(self, tags: Mapping[str, Sequence[Tag]]) -> None:
+        """Forgets values of tags that are gone, or mean something else now."""
+        current = {(tag.device, tag.name): tag for of_device in tags.values() for tag in of_device}
+        for device, names in list(self._found.items()):
+            for name, (block, column) in list(names.items()):
+                if current.get((device, name)) != block.tags[column]:
+                    del names[name]
+            if not names:
+                del self._found[device]
+
     def stamp(self, device: str, name: str) -> int | None:
         """The stamp of a tag's newest value; None before its first."""
         found = self._found.get(device, {}).get(name)
@@ -61,6 +71,15 @@ class BirthBook:
         latest: Latest,
     ) -> None:
         self._tags, self._assets, self._aliases, self._latest = tags, assets, aliases, latest
+
+    def replace(
+        self,
+        tags: Mapping[str, Sequence[Tag]],
+        assets: Mapping[str, Asset],
+        aliases: Mapping[str, Mapping[str, int]],
+    ) -> None:
+        """Other tags from now on; births must follow before anything of them is said."""
+        self._tags, self._assets, self._aliases = tags, assets, aliases
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`gaugeline gateway run|check|plan|read|status`."""
+"""`gaugeline gateway run|check|plan|read|status|reload|write`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ then: gaugeline gateway check site.yaml    what is wrong, all at once, with line
       gaugeline gateway read site.yaml     what the devices say now; nothing is stored or sent
       gaugeline gateway run site.yaml      sample, keep, publish until it is stopped
       gaugeline gateway status site.yaml   what the running gateway has done with every sample
+      gaugeline gateway reload site.yaml   after a change of the file; it also notices by itself
+      gaugeline gateway write site.yaml pump-1/setpoint 12.5   where site.yaml allows it
 """
 
 
@@ -83,6 +85,22 @@ def parser() -> argparse.ArgumentParser:
         "Asks the running gateway; when none runs, reads the counters from the outbox itself.",
     )
     status.add_argument("--json", action="store_true", help="everything, as one JSON object")
+    add(
+        "reload",
+        "let the running gateway take the changed file",
+        "Checks site.yaml, then only lines that changed are restarted. With a bad file the old configuration runs on. "
+        "The gateway also does so by itself when the file has changed, and at SIGHUP.",
+    )
+    write = add(
+        "write",
+        "write one value into a device",
+        "Writes to a tag with `writable: true` within its limits, reads it back and puts it on record beside the "
+        "outbox. Needs `commands: {write: true}` in site.yaml. Asks the running gateway when there is one.",
+    )
+    write.add_argument("tag", metavar="DEVICE/TAG", help="such as press/setpoint")
+    write.add_argument("value", metavar="VALUE", help="in the unit of the tag; on or off for a coil")
+    write.add_argument("--yes", action="store_true", help="do not ask")
+    write.add_argument("--json", action="store_true", help="the record, as one JSON object")
     return top
 
 
@@ -123,6 +141,10 @@ def main(argv: list[str]) -> int:
             return 0
         if arguments.command == "read":
             return asyncio.run(_read(site, arguments.cycles, arguments.json))
+        if arguments.command == "reload":
+            return asyncio.run(_reload(site))
+        if arguments.command == "write":
+            return _write(site, arguments)
         return asyncio.run(_status(site, arguments.json))
     except ConfigError as fault:
         for problem in fault.problems:
@@ -175,6 +197,30 @@ async def _read(site: Site, cycles: int, as_json: bool) -> int:
     return 1 if problems else 0
 
 
+async def _reload(site: Site) -> int:
+    said = await ask(site.outbox.path, {"cmd": "reload"})
+    if "done" not in said:
+        raise ConfigError(said.get("problems") or str(said.get("error")))
+    print(f"reloaded: {said['done']}")
+    return 0
+
+
+def _write(site: Site, arguments: argparse.Namespace) -> int:
+    from gateway.write import prepared, told, write_now
+
+    _, write = prepared(site, arguments.tag, arguments.value)
+    if not arguments.yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("nobody is there to ask; give --yes to write without a question")
+        said = input(f"write {arguments.value} {write.point.tag.unit} to {arguments.tag} of {site.node}? [y/N] ")
+        if said.strip().lower() not in ("y", "yes"):
+            print("nothing was written")
+            return 1
+    entry = asyncio.run(write_now(site, arguments.tag, arguments.value))
+    print(json.dumps(entry, ensure_ascii=False) if arguments.json else told(entry))
+    return 0 if entry["result"] == "done" else 1
+
+
 async def _status(site: Site, as_json: bool) -> int:
     try:
         with sole_owner(site.outbox.path):
@@ -192,6 +238,7 @@ def _status_text(status: dict[str, Any]) -> str:
     lines = [
         f"{status['group']}/{status['gateway']}: {uplink['state']}"
         + (f", pid {status['pid']}" if status["pid"] else ""),
+        *([f"site.yaml is not used as it is: {why}"] if (why := status.get("config", {}).get("error")) else []),
         f"outbox: {outbox['pending_batches']} batches wait, {outbox['bytes'] / 1e6:.1f} MB kept"
         + (f"; {outbox['trouble']}" if outbox.get("trouble") else ""),
         f"{'device':<24}" + "".join(f"{name:>12}" for name in _SHOWN),

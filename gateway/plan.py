@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from agent.check import check_line
 from agent.load import LineLoad, line_load, misfits, tight
-from agent.plan import check_line
-from agent.unit import place_of
+from agent.register_unit import place_of
 from gateway.config import Site
 from gateway.illegal import IllegalFile, illegal_path
 from wire.errors import ConfigError

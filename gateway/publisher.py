@@ -55,10 +55,7 @@ class Publisher:
         """After births, until cancelled."""
         while True:
             self._wake.clear()
-            if self._commands.rebirth_wanted:
-                self._commands.rebirth_wanted = False
-                self._counters["rebirths"] += 1
-                await self._births()
+            await self._reborn()
             await self._live_lane()
             more = await self._resend() or await self._backlog()
             await self._live_lane()
@@ -70,6 +67,7 @@ class Publisher:
     async def births(self) -> None:
         """The first thing said: the birth sequence. What is committed from now on is live."""
         self._lanes.begin()
+        self._commands.rebirth_wanted = False
         self._lanes.backlog_upto(await self._outbox.last_id())
         await self._births()
 
@@ -79,9 +77,17 @@ class Publisher:
         self._wake.set()
         await self._last_word.wait()
 
+    async def _reborn(self) -> None:
+        if self._commands.rebirth_wanted:
+            self._commands.rebirth_wanted = False
+            self._counters["rebirths"] += 1
+            await self._births()
+
     async def _births(self) -> None:
         snapshot, self._retired = await self._outbox.snapshot(), await self._outbox.retired()
         now = self._clock()
+        for device in sorted(self._session.born.difference(self._book.devices)):
+            await self._send(self._session.device_death(now, device))  # removed from the configuration
         births = [
             self._book.alive(device, self._retired, now)
             for device in self._book.devices
@@ -111,7 +117,11 @@ class Publisher:
             await self._send(self._session.device_death(now, change.device))
 
     async def _batch(self, batch: Batch, body: bytes) -> None:
-        """A batch of a device that is not born finds it born again, null and BAD, until its backlog is gone."""
+        """A batch of a device that is not born finds it born again, null and BAD, until its backlog is gone.
+
+        The batch may be the first with an alias of a new configuration: its birth goes ahead.
+        """
+        await self._reborn()
         if batch.device and batch.device not in self._session.born:
             now = self._clock()
             birth: DeviceBirth = self._book.dead(batch.device, self._retired, now)

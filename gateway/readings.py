@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from agent.pipeline import read_cycles
+from agent.spec import LineSpec
 from gateway.clock import now_ms
 from gateway.config import Site
 from gateway.illegal import IllegalFile, illegal_path
@@ -65,14 +66,14 @@ def dead_lines(site: Site, readings: list[Reading]) -> list[str]:
         reasons = {r["reason"] for r in readings if r["device"] in devices}
         if reasons == {"line_down"}:
             what = f"{line.host}:{line.port}" if line.by_socket else str(line.port)
-            problems.append(f"line {line.name}: {what} cannot be opened: {_advice(str(line.port), line.by_socket)}")
+            problems.append(f"line {line.name}: {what} cannot be opened: {_advice(line)}")
     return problems
 
 
-def _advice(port: str, by_socket: bool) -> str:
-    if by_socket:
+def _advice(line: LineSpec) -> str:
+    if line.by_socket:
         return "check host and port in site.yaml, the cable, and that the device is on"
-    if not Path(port).exists():
+    if not Path(str(line.port)).exists():
         return "there is no such port; plug the adapter in or correct the path (ls /dev/serial/by-id)"
     return "another program may hold it, or this user may not open it (group dialout)"
 

@@ -6,6 +6,8 @@ import asyncio
 import fcntl
 import json
 import os
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -59,6 +61,12 @@ def _reachable(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+def _uid(writer: asyncio.StreamWriter) -> int:
+    """The user at the other end of a Unix socket (unix(7), SO_PEERCRED: pid, uid, gid)."""
+    peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", peer)[1])
+
+
 def socket_path(outbox: Path) -> Path:
     return outbox.with_name(outbox.name + ".sock")
 
@@ -78,7 +86,8 @@ async def listening(outbox: Path, answer: Answer) -> AsyncIterator[None]:
             while line := await reader.readline():
                 try:
                     asked = json.loads(line)
-                    reply = await answer(asked if isinstance(asked, dict) else {})
+                    # Who asks is what the kernel says, never what the one who asks says.
+                    reply = await answer((asked if isinstance(asked, dict) else {}) | {"uid": _uid(writer)})
                 except ValueError:
                     reply = {"error": "not JSON"}
                 writer.write(json.dumps(reply).encode() + b"\n")

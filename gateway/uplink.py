@@ -74,6 +74,11 @@ class Uplink:
         self._lanes.committed(commit)
         self._wake.set()
 
+    def reborn(self) -> None:
+        """The book says something else now: births go ahead of everything that follows."""
+        self._commands.rebirth_wanted = True
+        self._wake.set()
+
     async def run(self) -> None:
         """Until cancelled. One WARNING when the uplink goes down, one INFO when it is back."""
         while True:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from agent.driver import Clock, Driver
+from agent.drivers.dlt645 import Dlt645Driver
 from agent.drivers.framed_serial import FramedSerialDriver
-from agent.drivers.modbus import ModbusDriver
+from agent.drivers.modbus_write import WritingModbusDriver
 from agent.spec import DriverName, LineSpec
 
 DRIVERS: Mapping[DriverName, Callable[[LineSpec, Clock], Driver]] = {
-    "modbus-tcp": ModbusDriver,
-    "modbus-rtu": ModbusDriver,
-    "modbus-rtu-tcp": ModbusDriver,
+    "modbus-tcp": WritingModbusDriver,
+    "modbus-rtu": WritingModbusDriver,
+    "modbus-rtu-tcp": WritingModbusDriver,
     "serial-text": FramedSerialDriver,
+    "serial-binary": FramedSerialDriver,
+    "dlt645": Dlt645Driver,
 }

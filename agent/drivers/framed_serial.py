@@ -1,108 +1,87 @@
-"""Serial devices that send text lines by themselves: bytes of a port cut at a delimiter."""
+"""Serial devices whose frames are described in site.yaml: they speak by themselves, or when they are asked."""
 
 from __future__ import annotations
 
 import asyncio
-import termios
 from collections import deque
-from collections.abc import AsyncIterator
-
-import serial
+from collections.abc import AsyncIterator, Callable
 
 from agent.driver import Answer, Clock, Frame, Span
-from agent.drivers.ports import usable_parity, why_port_fails
-from agent.spec import FrameSpec, LineSpec
+from agent.drivers.byte_line import ByteLine
+from agent.frame_spec import FrameSpec
+from agent.framer import Content, framer
+from agent.spec import LineSpec
 from wire.errors import LineDown
 
 _WAITING_FRAMES = 1000
 """Frames kept for a reader that is busy; the oldest goes first. 115,200 baud bring about 500 lines a second."""
 
-
-class Splitter:
-    """Bytes -> frames. What stands before the first delimiter is half a line and is not looked at."""
-
-    def __init__(self, frame: FrameSpec) -> None:
-        self._delimiter = frame.delimiter.encode(frame.encoding)
-        self._encoding = frame.encoding
-        self._max_length = frame.max_length
-        self._rest = b""
-        self._skipping = True  # until the next delimiter
-        self.overlong = 0
-
-    def split(self, data: bytes) -> list[str | None]:
-        """The frames that end in data; None for one that is overlong or no text. Empty ones are left out."""
-        *whole, self._rest = (self._rest + data).split(self._delimiter)
-        frames: list[str | None] = []
-        for line in whole:
-            if self._skipping:
-                self._skipping = False
-            elif line:
-                frames.append(self._text(line))
-        # A delimiter may lie half in what came and half in what comes.
-        if len(self._rest) > self._max_length:
-            if not self._skipping:
-                self.overlong += 1
-                frames.append(None)
-            self._skipping = True
-            self._rest = self._rest[-len(self._delimiter) :]
-        return frames
-
-    def _text(self, line: bytes) -> str | None:
-        if len(line) > self._max_length:
-            self.overlong += 1
-            return None
-        try:
-            return line.decode(self._encoding)
-        except UnicodeDecodeError:
-            return None
+_OWED_TIMEOUTS = 5
+"""How many time-outs long the answer of another device may come late and be taken for this one's."""
 
 
 class FramedSerialDriver:
-    """One serial port on which devices speak when they want."""
-
-    late = 0
+    """One line of framed devices; all of them share the layout of a frame."""
 
     def __init__(self, line: LineSpec, clock: Clock) -> None:
-        self._line = line
+        self._spec = line
         self._clock = clock
-        self._frame = next(d.frame for d in line.devices if d.frame is not None)
-        self._port: serial.Serial | None = None
-        self._splitter = Splitter(self._frame)
+        self._layout = next((d.frame for d in line.devices if d.frame is not None), FrameSpec())
+        self._line = ByteLine(line, self._take, self._wake)
+        self._framer = framer(self._layout)
         self._frames: deque[Frame] = deque(maxlen=_WAITING_FRAMES)
         self._news = asyncio.Event()
-        self._down = ""
+        self._given_up: asyncio.TimerHandle | None = None
+        # Who has not answered: until when an answer of it may still come, and how it would read.
+        self._owed: dict[str, tuple[float, Callable[[Content], bool]]] = {}
+        self.late = 0
 
     @property
     def is_open(self) -> bool:
-        return self._port is not None and not self._down
+        return self._line.is_open
+
+    @property
+    def heard(self) -> bytearray:
+        """The newest bytes since somebody cleared it: a sample of what nobody understands."""
+        return self._line.heard
 
     async def open(self) -> None:
         """Raises LineDown with what to look at."""
-        await self.close()
-        line, port = self._line, str(self._line.port)
-        try:
-            self._port = serial.Serial(
-                port, line.baud, parity=usable_parity(port, line.parity), stopbits=line.stop_bits,
-                timeout=0, exclusive=True,
-            )  # fmt: skip
-        except serial.SerialException as fault:
-            raise LineDown(why_port_fails(port)) from fault
-        except (ValueError, termios.error) as fault:
-            raise LineDown(f"{port}: does not take these settings: {fault}") from fault
-        self._splitter = Splitter(self._frame)
-        self._frames.clear()
-        self._news.clear()
-        self._down = ""
-        asyncio.get_running_loop().add_reader(self._port.fileno(), self._readable, self._port)
+        self._begin(asked=False)
+        await self._line.open()
 
     async def close(self) -> None:
-        port, self._port = self._port, None
-        if port is not None:
-            asyncio.get_running_loop().remove_reader(port.fileno())
-            port.close()
+        if self._given_up is not None:
+            self._given_up.cancel()
+        await self._line.close()
 
     async def read(self, unit_id: int, span: Span) -> Answer:
-        raise LineDown(f"{self._line.port}: devices of a text line are not asked, they stream")
+        raise LineDown(f"{self._line.where}: devices with frames are not asked for registers")
+
+    async def query(self, who: str, request: bytes, fits: Callable[[Content], bool]) -> Frame:
+        """One request, and the first frame that fits. Raises LineDown, DeviceSilent, DeviceGarbled.
+
+        A frame that may as well be the late answer of another device is not taken.
+        """
+        line, spec = self._line, self._spec
+        now_s = asyncio.get_running_loop().time()
+        self._owed = {w: owed for w, owed in self._owed.items() if w != who and owed[0] > now_s}
+        await line.quiet(max(spec.gap_s, 0.0), spec.timeout_s)
+        self._begin(asked=True)
+        line.heard.clear()
+        line.write(request)
+        try:
+            async with asyncio.timeout(spec.timeout_s):
+                while True:
+                    frame = await anext(self)
+                    content = frame.content
+                    if content is not None and fits(content) and not any(f(content) for _, f in self._owed.values()):
+                        return frame
+                    self.late += content is not None
+        except TimeoutError:
+            self._owed[who] = (asyncio.get_running_loop().time() + _OWED_TIMEOUTS * spec.timeout_s, fits)
+            await line.quiet(spec.quiet_s, 5 * spec.quiet_s + spec.timeout_s)
+            raise line.no_answer(who, spec.timeout_s) from None
 
     def stream(self) -> AsyncIterator[Frame]:
         return self
@@ -114,21 +93,29 @@ class FramedSerialDriver:
         while not self._frames:
             if not self.is_open:
                 await self.close()
-                raise LineDown(f"{self._line.port}: {self._down or 'the port is not open'}")
+                raise LineDown(f"{self._line.where}: {self._line.fault or 'the line is not open'}")
             self._news.clear()
             await self._news.wait()
         return self._frames.popleft()
 
-    def _readable(self, port: serial.Serial) -> None:
-        try:
-            data = port.read(4096)
-        except serial.SerialException as fault:
-            self._down = str(fault)
-            asyncio.get_running_loop().remove_reader(port.fileno())
-            self._news.set()
-            return
+    def _begin(self, asked: bool) -> None:
+        self._framer = framer(self._layout, asked)
+        self._frames.clear()
+        self._news.clear()
+
+    def _take(self, data: bytes) -> None:
+        self._keep(self._framer.split(data))
+        if self._given_up is not None:
+            self._given_up.cancel()
+        # A frame that has begun and does not go on hides the whole one that may lie in what came.
+        loop = asyncio.get_running_loop()
+        self._given_up = loop.call_later(self._spec.timeout_s / 2, lambda: self._keep(self._framer.give_up()))
+
+    def _keep(self, contents: list[Content | None]) -> None:
         ts_ms = self._clock()
-        for text in self._splitter.split(data):
-            self._frames.append(Frame(ts_ms, text))
+        self._frames.extend(Frame(ts_ms, content) for content in contents)
         if self._frames:
             self._news.set()
+
+    def _wake(self) -> None:
+        self._news.set()

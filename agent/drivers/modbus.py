@@ -67,7 +67,7 @@ class ModbusDriver:
         client = self._client = self._made()
         try:
             async with asyncio.timeout(max(self._line.timeout_s, _CONNECT_S)):
-                async with _heeded():
+                async with heeded():
                     opened = await client.connect()
         except (TimeoutError, ValueError, termios.error) as fault:
             await self.close()
@@ -148,7 +148,7 @@ class ModbusDriver:
             "holding": client.read_holding_registers,
             "input": client.read_input_registers,
         }[span.table]
-        async with _heeded():
+        async with heeded():
             return await read(span.address, count=span.count, device_id=unit_id)
 
     async def _no_answer(self, unit_id: int, garbled: str = "") -> Answer:
@@ -250,7 +250,7 @@ class ModbusDriver:
 
 
 @asynccontextmanager
-async def _heeded() -> AsyncIterator[None]:
+async def heeded() -> AsyncIterator[None]:
     """Raises CancelledError at the end of a block that swallowed a cancellation.
 
     pymodbus waits with wait_for, which on Python 3.11 forgets a cancellation that meets the answer

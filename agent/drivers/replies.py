@@ -92,6 +92,8 @@ def _rtu_length(data: bytes) -> int | None:
         return None
     if data[1] & 0x80:
         return 5
+    if data[1] in (5, 6, 15, 16):  # to a write: address, and value or count
+        return 8
     return 5 + data[2] if data[1] in (1, 2, 3, 4) else 0
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from gateway.config import checks, convert, derived, named, registers
 from gateway.config.convert import Broker, OutboxSettings, Site
+from gateway.config.frame_checks import is_modbus
 from gateway.config.site import AssetConfig, BrokerConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
 from gateway.config.yaml_lines import Loc, M, YamlFile, nearest
 from models import runtime
@@ -60,6 +61,7 @@ def load_site(path: Path) -> Site:
         hosts=tuple(top.hosts),
         outbox=OutboxSettings(path.parent / top.outbox.path, top.outbox.commit_ms, int(top.outbox.max_mb * 1e6)),
         lines=tuple(convert.line_spec(line, [d for d in made if d.line == line.name]) for line in lines.values()),
+        writes=top.commands.write,
         assets=tuple(convert.asset_spec(asset, models[i], made_tags) for i, asset in assets.items()),
     )
 
@@ -107,14 +109,15 @@ def _check_tags(
     for i, found in tags.items():
         line = line_of.get(str(file.value(("devices", i, "line"))))
         device = devices.get(i)
-        if device is not None and line is not None and line.driver != "serial-text":
-            registers.check_registers(file, ("devices", i), device, found)
-        elif line is not None and line.driver == "serial-text":
+        serial = line is not None and not is_modbus(line)
+        if serial:
             registers.check_no_registers(file, ("devices", i), found)
+        elif device is not None and line is not None:
+            registers.check_registers(file, ("devices", i), device, found)
         for j, tag in found.items():
             loc = ("devices", i, "tags", j)
             checks.check_tag(file, loc, tag, device.frame if device else None, line)
-            named.check_named(file, loc, tag, line is not None and line.driver == "serial-text")
+            named.check_named(file, loc, tag, serial)
         named.check_bit_names_differ(file, ("devices", i, "tags"), found)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from agent.spec import REGISTERS_OF
+from gateway.config.frame_checks import check_framed, check_place, check_server, is_modbus
 from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
+from gateway.config.write_checks import check_writable
 from gateway.config.yaml_lines import Loc, YamlFile, nearest
 
 # What the serial drivers of Linux offer as plain termios speeds; anything else needs a custom divisor.
@@ -33,6 +34,9 @@ def check_line(file: YamlFile, loc: Loc, line: LineConfig) -> None:
             if getattr(line, key) is not None and line.driver == "modbus-tcp":
                 file.problem((*loc, key), "only a serial line has this; modbus-tcp has host and port")
         _check_baud(file, loc, line)
+        return
+    if line.host is not None and not is_modbus(line):
+        check_server(file, loc, line)
         return
     if line.host is not None:
         file.problem((*loc, "host"), f"a {line.driver} line has no host; its port is a path such as /dev/ttyUSB0")
@@ -65,27 +69,15 @@ def check_device(file: YamlFile, loc: Loc, device: DeviceConfig, line: LineConfi
     """A device fits its line; line is None when that line itself is wrong."""
     if line is None:
         return
-    if line.driver == "serial-text":
-        if device.frame is None:
-            file.problem((*loc, "frame"), "is missing: say how a text line of the device reads", shown=False)
-        if file.given((*loc, "unit_id")):
-            file.problem((*loc, "unit_id"), "a serial-text device has no unit id")
-    else:
-        if device.frame is not None:
-            file.problem((*loc, "frame"), f"only serial-text devices have frames; line {line.name} is {line.driver}")
-        if line.driver in ("modbus-rtu", "modbus-rtu-tcp") and not 1 <= device.unit_id <= 247:
-            file.problem((*loc, "unit_id"), "must be 1 to 247 on a serial line (Modbus over serial line V1.02, 2.2)")
-    if device.frame is not None:
-        try:
-            re.compile(device.frame.pattern)
-        except re.error as fault:
-            file.problem((*loc, "frame", "pattern"), f"not a regular expression: {fault}")
+    check_framed(file, loc, device, line)
+    if line.driver in ("modbus-rtu", "modbus-rtu-tcp") and not 1 <= device.unit_id <= 247:
+        file.problem((*loc, "unit_id"), "must be 1 to 247 on a serial line (Modbus over serial line V1.02, 2.2)")
 
 
 def check_devices_differ(file: YamlFile, devices: Mapping[int, DeviceConfig], lines: Mapping[str, LineConfig]) -> None:
     """No two devices share an id, or an address on a line."""
     ids: set[str] = set()
-    units: dict[tuple[str, int], str] = {}
+    units: dict[tuple[str, str], str] = {}
     for i, device in devices.items():
         if device.id in ids:
             file.problem(("devices", i, "id"), "duplicate device")
@@ -93,13 +85,9 @@ def check_devices_differ(file: YamlFile, devices: Mapping[int, DeviceConfig], li
         line = lines.get(device.line)
         if line is None:
             continue
-        unit = device.unit_id if line.driver != "serial-text" else 0
+        unit = str(device.unit_id) if is_modbus(line) else device.meter or f"device {device.id}"
         other = units.setdefault((device.line, unit), device.id)
-        if other == device.id:
-            continue
-        if line.driver == "serial-text":
-            file.problem(("devices", i, "line"), f"a serial-text line has one device, and {other} is on it already")
-        else:
+        if other != device.id:
             file.problem(("devices", i, "unit_id"), f"unit {unit} of line {line.name} is {other} already", False)
 
 
@@ -109,6 +97,10 @@ def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | Non
         file.problem((*loc, "scale"), "must not be 0: every value would be the offset")
     if tag.low is not None and tag.high is not None and tag.low >= tag.high:
         file.problem((*loc, "low"), f"must be below high, which is {tag.high:g}")
+    if tag.min_silence_s is not None and tag.max_silence_s is not None and tag.min_silence_s > tag.max_silence_s:
+        file.problem((*loc, "min_silence_s"), f"must not be above max_silence_s, which is {tag.max_silence_s:g}")
+    if tag.expression is None:
+        check_writable(file, loc, tag, line)
     if tag.type in ("bool", "string"):
         for key in ("deadband", "deadband_percent", "scale", "offset", "low", "high"):
             if file.given((*loc, key)):
@@ -116,39 +108,18 @@ def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | Non
     for i, marker in enumerate(tag.invalid):
         if isinstance(marker, bool) or not isinstance(marker, int | float | str):
             file.problem((*loc, "invalid", i), "must be a number or text by which the device says 'no value'")
-    if tag.type == "string" and tag.length is None and (line is None or line.driver != "serial-text"):
+    if tag.type == "string" and tag.length is None and (line is None or line.driver not in ("serial-text", "dlt645")):
         file.problem((*loc, "length"), "is missing: how many bytes the string has", shown=False)
     if tag.type != "string" and tag.length is not None:
         file.problem((*loc, "length"), "only a string has a length")
     if line is None or tag.expression is not None:
         return
-    if line.driver == "serial-text":
-        _check_field(file, loc, tag, frame)
-    else:
+    check_place(file, loc, tag, frame, line)
+    if is_modbus(line):
         _check_register(file, loc, tag)
 
 
-def _check_field(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | None) -> None:
-    for key in ("table", "address", "order", "bit", "length"):
-        if getattr(tag, key) is not None:
-            file.problem((*loc, key), "a tag of a text line has a field instead")
-    if tag.field is None:
-        file.problem((*loc, "field"), "is missing: the group of the frame's pattern with the value", shown=False)
-    elif frame is not None:
-        try:
-            groups = sorted(re.compile(frame.pattern).groupindex)
-        except re.error:
-            return  # told already, at the pattern
-        if tag.field not in groups:
-            has = ", ".join(groups) or "no named group; write (?P<name>...)"
-            file.problem(
-                (*loc, "field"), f"the frame's pattern has no such group{nearest(tag.field, groups)}; has {has}"
-            )
-
-
 def _check_register(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
-    if tag.field is not None:
-        file.problem((*loc, "field"), "only a tag of a serial-text device has a field; Modbus has table and address")
     for key in ("table", "address"):
         if getattr(tag, key) is None:
             file.problem((*loc, key), "is missing", shown=False)
@@ -165,7 +136,7 @@ def _check_register(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
         file.problem((*loc, "order"), f"a {kind} has no byte order")
     if tag.address is None:
         return
-    width = -(-(tag.length or 1) // 2) if kind == "string" else REGISTERS_OF[kind]
+    width = -(-(tag.length or 1) // 2) if kind == "string" else REGISTERS_OF.get(kind, 1)
     if not 0 <= tag.address <= _LAST_ADDRESS:
         file.problem((*loc, "address"), "must be 0 to 65535, counted from zero; 40001 in a manual is holding 0")
     elif tag.address + width - 1 > _LAST_ADDRESS:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.spec import AssetSpec, DeviceSpec, FrameSpec, Illegal, LineSpec, PointSpec, RawType, RtsSpec, datatype_of
-from gateway.config.site import AssetConfig, DeviceConfig, LineConfig, TagConfig
+from agent.checksum import CHECKSUMS
+from agent.dlt645 import ITEMS
+from agent.frame_spec import BinarySpec, ChecksumSpec, FrameSpec
+from agent.spec import AssetSpec, DeviceSpec, Illegal, LineSpec, PointSpec, RawType, RtsSpec, datatype_of
+from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
 from wire.ids import NodeId
 from wire.tag import Datatype, Tag
 
@@ -37,7 +40,7 @@ class OutboxSettings:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A checked site. hosts: those that must confirm; the first is the primary host."""
+    """A checked site. hosts: those that must confirm; the first is the primary host. writes: `gateway write` is on."""
 
     path: Path
     node: NodeId
@@ -46,6 +49,7 @@ class Site:
     outbox: OutboxSettings
     lines: tuple[LineSpec, ...]
     assets: tuple[AssetSpec, ...]
+    writes: bool = False
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:
@@ -72,22 +76,29 @@ def line_spec(line: LineConfig, devices: Sequence[DeviceSpec]) -> LineSpec:
     )
 
 
+# A meter's energy has eight digits: too many for 32 bits.
+_TYPE_WITHOUT_TABLE: Mapping[str, RawType] = {
+    "serial-text": "float32", "serial-binary": "uint16", "dlt645": "float64"
+}  # fmt: skip
+
+
 def raw_type(tag: TagConfig, driver: str) -> RawType:
     """The type as given, or what the place of the tag suggests."""
     if tag.type is not None:
         return tag.type
-    if driver == "serial-text":
-        return "float32"
+    if driver in _TYPE_WITHOUT_TABLE:
+        return _TYPE_WITHOUT_TABLE[driver]
     return "bool" if tag.table in ("coil", "discrete") else "uint16"
 
 
 def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpec:
     kind = raw_type(tag, driver)
+    unit = tag.unit or (ITEMS[tag.item].unit if tag.item is not None and tag.item in ITEMS else "")
     datatype = Datatype.STRING if tag.states or tag.bits else datatype_of(kind, tag.scale, tag.offset)
     return PointSpec(
-        tag=Tag(tag.name, device, datatype, tag.unit, asset, tag.measures),
+        tag=Tag(tag.name, device, datatype, unit, asset, tag.measures),
         table=tag.table,
-        address=tag.address or 0,
+        address=tag.address or tag.at or 0,
         type=kind,
         order=tag.order or "ABCD",
         bit=tag.bit,
@@ -97,18 +108,56 @@ def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpe
         low=tag.low,
         high=tag.high,
         invalid=tuple(tag.invalid),
-        field=tag.field or "",
+        field=tag.item or tag.field or "",
+        when=tuple(sorted((str(name), str(wanted)) for name, wanted in tag.when.items())),
         deadband=tag.deadband,
         deadband_percent=tag.deadband_percent,
+        min_silence_s=tag.min_silence_s,
         max_silence_s=tag.max_silence_s,
         period_s=tag.period_s,
         states=tuple(tag.states.items()),
         bit_names=tuple(tag.bits.items()),
+        writable=tag.writable,
+        write_low=tag.write_low,
+        write_high=tag.write_high,
     )
 
 
 def illegal_of(device: DeviceConfig) -> list[Illegal]:
     return [Illegal(i.table, i.first, (i.first if i.last is None else i.last) + 1) for i in device.illegal]
+
+
+def frame_spec(frame: FrameConfig) -> FrameSpec:
+    columns = {name: (place[0], place[1]) for name, place in frame.columns.items()}
+    return FrameSpec(
+        frame.pattern or "", frame.delimiter, frame.encoding, frame.max_length,
+        frame.separator or "", frame.fields or 0, columns, frame.starts, _binary(frame),
+    )  # fmt: skip
+
+
+def _binary(frame: FrameConfig) -> BinarySpec | None:
+    if frame.start is None:
+        return None
+    end = bytes.fromhex(frame.end or "")
+    check, field = frame.checksum, frame.length_field
+    checksum = None
+    if check is not None:
+        at = check.at if check.at is not None else -len(end) - CHECKSUMS[check.kind][1]
+        # A Modbus CRC is sent with its low byte first, the others with the high one.
+        little = check.order == "little" or (check.order is None and check.kind == "crc16-modbus")
+        checksum = ChecksumSpec(check.kind, check.first, at, little)
+    spec = BinarySpec(bytes.fromhex(frame.start), end, frame.length or 0, checksum=checksum)
+    if field is None:
+        return spec
+    return replace(
+        spec, length_at=field.at, length_size=field.size, length_little=field.order == "little", length_add=field.add
+    )
+
+
+def _request(device: DeviceConfig, frame: FrameConfig | None) -> bytes:
+    if device.request_hex is not None:
+        return bytes.fromhex(device.request_hex)
+    return (device.request or "").encode(frame.encoding if frame else "ascii", "replace")
 
 
 def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset: str, driver: str) -> DeviceSpec:
@@ -121,7 +170,10 @@ def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset: str, dri
         max_registers=device.max_registers,
         max_bits=device.max_bits,
         illegal=tuple(illegal_of(device)),
-        frame=FrameSpec(frame.pattern, frame.delimiter, frame.encoding, frame.max_length) if frame else None,
+        frame=frame_spec(frame) if frame else None,
+        request=_request(device, frame),
+        events=device.events,
+        meter=device.meter or "",
         points=tuple(point_spec(tag, device.id, asset, driver) for tag in tags if tag.expression is None),
     )
 

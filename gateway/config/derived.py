@@ -14,6 +14,7 @@ from wire.tag import Tag
 
 _READ_ONLY = (
     "table", "address", "order", "bit", "length", "scale", "offset", "invalid", "field", "states", "bits", "period_s",
+    "at", "item", "when", "writable", "write_low", "write_high",
 )  # fmt: skip
 Periods = Mapping[tuple[str, str], float]
 """(device, tag name) -> seconds between two polls."""
@@ -89,5 +90,6 @@ def _point(tag: TagConfig, device: str, asset: str) -> PointSpec:
         high=tag.high,
         deadband=tag.deadband,
         deadband_percent=tag.deadband_percent,
+        min_silence_s=tag.min_silence_s,
         max_silence_s=tag.max_silence_s,
     )

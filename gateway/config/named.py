@@ -12,6 +12,7 @@ from wire.ids import check_tag_name
 
 _WHOLE = ("int16", "uint16", "int32", "uint32", "bcd16", "bcd32")
 _FIELDS = ("uint16", "uint32")
+_OF_THE_WHOLE = ("order", "bits", "invalid", "measures", "unit", "writable", "write_low", "write_high")
 _TEXT_HAS_NONE = ("deadband", "deadband_percent", "scale", "offset", "low", "high", "bit", "length", "field")
 
 
@@ -55,7 +56,7 @@ def check_bit_names_differ(file: YamlFile, loc: Loc, tags: Mapping[int, TagConfi
 
 def with_bits(tag: TagConfig) -> list[TagConfig]:
     """The tag itself and, of a bit-field, a tag for each named bit."""
-    nothing = {key: TagConfig.model_fields[key].default for key in ("order", "bits", "invalid", "measures", "unit")}
+    nothing = {key: TagConfig.model_fields[key].default for key in _OF_THE_WHOLE}
     made = [tag]
     for bit, name in tag.bits.items():
         word, within = _place(bit, tag)
@@ -72,7 +73,7 @@ def with_bits(tag: TagConfig) -> list[TagConfig]:
 
 def _place(bit: int, tag: TagConfig) -> tuple[int, int]:
     """(register from the tag's first, bit of it) of a bit of the whole number."""
-    registers = REGISTERS_OF[tag.type or "uint16"]
+    registers = REGISTERS_OF.get(tag.type or "uint16", 1)
     word, within = bit // 16, bit % 16
     order = tag.order or "ABCD"
     if order in ("ABCD", "BADC"):

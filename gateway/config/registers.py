@@ -33,15 +33,15 @@ def check_registers(file: YamlFile, loc: Loc, device: DeviceConfig, tags: Mappin
 
 
 def check_no_registers(file: YamlFile, loc: Loc, tags: Mapping[int, TagConfig]) -> None:
-    """A device that sends text is not asked for registers, at no period. loc: of the device."""
+    """A device that is not Modbus is not asked for registers, at no period. loc: of the device."""
     for key in ("max_registers", "max_bits", "illegal"):
         if file.given((*loc, key)):
             file.problem((*loc, key), "only a Modbus device has registers", shown=False)
     for j, tag in tags.items():
         if tag.period_s is not None:
-            file.problem((*loc, "tags", j, "period_s"), "a tag of a text line comes when its line comes")
+            file.problem((*loc, "tags", j, "period_s"), "only a tag of a Modbus device has a period of its own")
 
 
 def _registers(tag: TagConfig) -> int:
     kind = raw_type(tag, "")
-    return -(-(tag.length or 1) // 2) if kind == "string" else REGISTERS_OF[kind]
+    return -(-(tag.length or 1) // 2) if kind == "string" else REGISTERS_OF.get(kind, 1)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from agent.frame_spec import ChecksumKind
 from agent.spec import DriverName, Order, RawType, Table
 from wire.errors import ConfigError
 from wire.ids import check_id, check_tag_name
@@ -78,13 +79,19 @@ class RtsConfig(Model):
     after_s: Annotated[Number, Field(ge=0, le=0.1)] = 0.0
 
 
+class CommandsConfig(Model):
+    """What may be done to devices beside reading them. Nothing, unless it stands here."""
+
+    write: bool = False
+
+
 class LineConfig(Model):
     """One serial port or TCP endpoint. None: not given; the driver decides what it may be."""
 
     name: Annotated[str, _id("line")]
     driver: DriverName
     host: Text | None = None
-    port: Any = None  # a number where there is a host, a path for serial lines: checks says which
+    port: Any = None  # a number beside a host, else a path: checks says which
     baud: Whole | None = None
     parity: Literal["N", "E", "O"] | None = None
     stop_bits: Literal[1, 2] | None = None
@@ -97,13 +104,51 @@ class LineConfig(Model):
     probe_s: Seconds = 10.0
 
 
-class FrameConfig(Model):
-    """How a text line of a serial device reads; pattern has one named group per field."""
+def _bytes(text: str) -> str:
+    try:
+        bytes.fromhex(text)
+    except ValueError as fault:
+        raise ValueError("must be bytes in hexadecimal, such as '02 41'") from fault
+    return text
 
-    pattern: Text
+
+Hex = Annotated[str, Field(min_length=2, max_length=256), AfterValidator(_bytes)]
+
+
+class ChecksumConfig(Model):
+    """A checksum of a binary frame: from `first` up to where it stands; by default directly before `end`."""
+
+    kind: ChecksumKind
+    first: Annotated[Whole, Field(ge=0)] = 0
+    at: Whole | None = None
+    order: Literal["big", "little"] | None = None
+
+
+class LengthConfig(Model):
+    """Where a binary frame says its length: the whole frame has `add` bytes more than it says."""
+
+    at: Annotated[Whole, Field(ge=0)]
+    size: Literal[1, 2] = 1
+    order: Literal["big", "little"] = "big"
+    add: Whole = 0
+
+
+class FrameConfig(Model):
+    """How a frame of a serial device reads: text by pattern, separator or columns; or bytes."""
+
+    pattern: Text | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=8)] = "\r\n"
     encoding: Literal["ascii", "latin-1", "utf-8"] = "ascii"
     max_length: Annotated[Whole, Field(ge=1, le=65_536)] = 1024
+    separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+    fields: Annotated[Whole, Field(ge=1, le=1000)] | None = None
+    columns: dict[str, Annotated[list[Whole], Field(min_length=2, max_length=2)]] = {}
+    starts: str = ""
+    start: Hex | None = None
+    end: Hex | None = None
+    length: Annotated[Whole, Field(ge=1, le=65_536)] | None = None
+    length_field: LengthConfig | None = None
+    checksum: ChecksumConfig | None = None
 
 
 class TagConfig(Model):
@@ -126,10 +171,17 @@ class TagConfig(Model):
     bits: dict[Whole, Text] = {}
     invalid: list[Any] = []  # numbers or texts
     field: Text | None = None
+    at: Annotated[Whole, Field(ge=0, le=65_535)] | None = None
+    item: Text | None = None
+    when: dict[str | int, str | int] = {}
     deadband: Annotated[Number, Field(ge=0)] | None = None
     deadband_percent: Annotated[Number, Field(ge=0, le=100)] | None = None
+    min_silence_s: Seconds | None = None
     max_silence_s: Seconds | None = None
     period_s: Annotated[Number, Field(ge=0.01, le=86_400)] | None = None
+    writable: bool = False
+    write_low: Number | None = None
+    write_high: Number | None = None
     measures: Annotated[str, Field(max_length=32)] = ""
 
 
@@ -152,6 +204,10 @@ class DeviceConfig(Model):
     max_bits: Annotated[Whole, Field(ge=1, le=2000)] = 2000
     illegal: list[IllegalConfig] = []
     frame: FrameConfig | None = None
+    request: Text | None = None
+    request_hex: Hex | None = None
+    events: bool = False
+    meter: Text | None = None
     tags: list[Any] = Field(min_length=1)
 
 
@@ -177,6 +233,7 @@ class SiteConfig(Model):
     broker: Any
     hosts: list[Annotated[str, _id("host")]] = Field(default=["gaugeline"], min_length=1)
     outbox: OutboxConfig = OutboxConfig()
+    commands: CommandsConfig = CommandsConfig()
     lines: list[Any] = Field(min_length=1)
     devices: list[Any] = Field(min_length=1)
     assets: list[Any] = []

@@ -38,6 +38,7 @@ class OutboxFile:
         self._gap: start.Gap | None = None
         self.epoch = ""
         self.aliases: dict[str, dict[str, int]] = {}
+        self._registered: dict[str, dict[str, int]] = {}
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -62,6 +63,17 @@ class OutboxFile:
         self.aliases = start.register_aliases(self.db, tags)
         self._gap = start.open_gap(self.db, self._epoch_id, self.epoch, lines, now)
         self._record(start.unrecorded_gaps(self.db, self._epoch_id) + ledger.settle(self.db, self._epoch_id))
+
+    def register(self, tags: Mapping[str, Sequence[Tag]]) -> tuple[None, tuple[Batch, ...]]:
+        """Other tags from now on. Nothing of the old ones may be committed after this. Raises StoreFull."""
+
+        def apply() -> None:
+            aliases = start.register_aliases(self.db, tags)
+            self._registered = aliases
+
+        done = self._write(apply)
+        self.aliases = self._registered
+        return done
 
     def close(self, clean: bool) -> None:
         """clean: a stop on purpose, so that the next start does not call it a kill."""

@@ -75,6 +75,10 @@ class Outbox:
             self._worker.shutdown(wait=False)
             raise
 
+    async def register(self, tags: Mapping[str, Sequence[Tag]]) -> None:
+        """Other tags from now on; flush what the old ones gave before. Raises StoreFull."""
+        await self._write(lambda: self._file.register(tags))
+
     async def close(self, clean: bool) -> None:
         """Commits what waits, then closes. clean: a stop on purpose."""
         try:

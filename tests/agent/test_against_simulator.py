@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from agent.frame_spec import FrameSpec
 from agent.pipeline import run_line
 from agent.score import Scorers
-from agent.spec import FrameSpec, LineSpec
+from agent.spec import LineSpec
 from agent.status import LineStatus
 from tests.agent.points import device, point
 from tests.agent.test_pipeline import Notes, now_ms

@@ -120,3 +120,30 @@ async def test_it_runs_with_its_line_and_stands_in_a_reading() -> None:
         found = [b.tags.names async for _, b in read_cycles([tcp_line(slave, spec)], 1, now_ms)]
     assert found == [("a",), ("b",), ("sum",), ("none",)]
     await asyncio.sleep(0)
+
+
+def test_another_configuration_lets_a_tag_go_on_where_no_line_of_it_changes() -> None:
+    flow, level = device(point("flow")), device(point("level", device="tank"), id="tank")
+    both = DerivedSpec(
+        point("both", None, raw="float64", device="dev"), "a + b", (("dev", "flow"), ("tank", "level")), 1
+    )
+    own = derived("own", "flow * 2", "flow")
+    a = LineSpec("a", "modbus-tcp", host="a", devices=(replace(flow, derived=(own, both)),))
+    b = LineSpec("b", "modbus-tcp", host="b", devices=(level,))
+    d = Deriver([a, b], {})
+    assert told(d, block(1, "tank", level=4)) == []
+    # Line b has another host: what its device said before does not count any more.
+    new = d.renewed([a, replace(b, host="c")])
+    d.adopt(d.shared(new))
+    assert told(d, block(2, flow=3)) == [(2, 6.0, Reason.NONE)]
+    d.adopt(new)
+    assert told(d, block(3, flow=4)) == [(3, 8.0, Reason.NONE)]
+    assert told(d, block(4, "tank", level=5)) == [(4, 9.0, Reason.NONE)]
+    # Stamps go on rising, also above what was told under another configuration.
+    d.adopt(d.renewed([a, b]), {("dev", "own"): 90})
+    assert told(d, block(50, flow=1)) == [(91, 2.0, Reason.NONE)]
+    changed = LineSpec(
+        "a", "modbus-tcp", host="a", devices=(replace(flow, derived=(derived("own", "flow * 3", "flow"),)),)
+    )
+    d.adopt(d.renewed([changed, b]), {})
+    assert told(d, block(60, flow=1)) == [(60, 3.0, Reason.NONE)]

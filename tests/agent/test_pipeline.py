@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from agent.driver import Clock, Memory
+from agent.frame_spec import FrameSpec
 from agent.line import delay_s
 from agent.pipeline import Taken, read_cycles, run_line
 from agent.score import Scorers
-from agent.spec import FrameSpec, Illegal, LineSpec
+from agent.spec import Illegal, LineSpec
 from agent.status import LineStatus
 from tests.agent.points import device, point
 from tests.agent.slaves import RtuSlave, TcpSlave, register

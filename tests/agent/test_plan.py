@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.check import check_line
 from agent.decode import SpanDecoder
+from agent.frame_spec import FrameSpec
 from agent.join import join
-from agent.plan import check_line, plan_device, plan_frame
-from agent.spec import FrameSpec, Illegal, LineSpec, PointSpec
+from agent.plan import plan_device
+from agent.spec import Illegal, LineSpec, PointSpec
 from agent.wire_time import WireTime, wire_time
 from tests.agent.points import device, point
 from wire.errors import ConfigError
@@ -218,15 +220,14 @@ def text_device(pattern: str = r"A(?P<a>\d+)", **rest):  # type: ignore[no-untyp
     ("bad", "words"),
     [
         (device(point("a", None, field="a")), "needs a frame"),
-        (text_device("A(?P<b>x)"), "no named group"),
+        (text_device("A(?P<b>x)"), "has no field 'a'"),
         (text_device("A("), "not a regular expression"),
         (text_device(delimiter=""), "delimiter is empty"),
-        (device(point("a", "holding", field="a"), frame=FrameSpec("(?P<a>x)")), "goes with Modbus only"),
     ],
 )
 def test_an_impossible_frame_is_named(bad, words: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError, match=words):
-        plan_frame(bad)
+        check_line(LineSpec("road", "serial-text", port="/dev/null", devices=(bad,)))
 
 
 def test_a_line_is_checked_with_all_its_devices() -> None:
@@ -236,7 +237,7 @@ def test_a_line_is_checked_with_all_its_devices() -> None:
     for words in ("7 baud", "path of its port", "timeout_s", "needs a table"):
         assert words in str(caught.value)
     two = (text_device(), replace(text_device(delimiter=";"), id="dev"))
-    with pytest.raises(ConfigError, match="share one delimiter"):
+    with pytest.raises(ConfigError, match="share delimiter"):
         check_line(LineSpec("road", "serial-text", port="/dev/null", devices=two))
     with pytest.raises(ConfigError, match="no devices"):
         check_line(LineSpec("empty", "modbus-tcp"))

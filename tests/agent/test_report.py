@@ -86,6 +86,60 @@ def test_booleans_strings_and_64_bit_integers_are_told_when_they_change() -> Non
     assert talk.told(False, "y", 2**60 + 6) == {"on": False, "text": "y", "total": 2**60 + 6}
 
 
+def test_the_shortest_silence_holds_changes_back_but_never_a_change_of_quality() -> None:
+    talk = Talk(point("a", min_silence_s=3.0), point("b", min_silence_s=3.0, deadband=1.0))
+    assert talk.told(1, 1) == {"a": 1, "b": 1}
+    assert talk.told(2, 9) == {}
+    assert talk.told(Reason.TIMEOUT, 9) == {"a": Reason.TIMEOUT}
+    assert talk.told(Reason.TIMEOUT, 9) == {"b": 9}
+    assert talk.told(3, 9) == {"a": 3}
+
+
+def _model_band(spec: Any, last: float) -> float:
+    if spec.deadband_percent is not None and spec.low is not None:
+        return max(spec.deadband or 0.0, spec.deadband_percent / 100 * (spec.high - spec.low))
+    return max(spec.deadband or 0.0, (spec.deadband_percent or 0.0) / 100 * abs(last))
+
+
+@given(
+    st.sampled_from([None, 0.0, 1.0, 4.0]),
+    st.sampled_from([None, 0.0, 10.0]),
+    st.booleans(),
+    st.sampled_from([None, 2.0, 5.0]),
+    st.sampled_from([None, 6.0, 20.0]),
+    st.lists(
+        st.tuples(st.one_of(st.integers(0, 50), st.sampled_from([Reason.TIMEOUT, Reason.REFUSED])), st.integers(1, 9)),
+        max_size=60,
+    ),
+)
+def test_a_reporter_does_what_a_plain_model_does(
+    band: Any, percent: Any, ranged: bool, pause_s: Any, silence_s: Any, steps: list[tuple[Any, int]]
+) -> None:
+    rest: dict[str, Any] = {"low": 0.0, "high": 50.0} if ranged else {}
+    rest |= {"deadband": band, "deadband_percent": percent, "min_silence_s": pause_s, "max_silence_s": silence_s}
+    talk = Talk(point("a", **rest), point("free"))
+    spec = point("a", **rest)
+    last_value, last_code, last_s, now_s = None, None, 0, 0
+    suppressed = 0
+    for value, step_s in steps:
+        now_s += step_s
+        code = value if isinstance(value, Reason) else Reason.NONE
+        changed = (band is None and percent is None) or (
+            not isinstance(value, Reason)
+            and (last_value is None or abs(value - last_value) > _model_band(spec, last_value))
+        )
+        tell = (
+            code != last_code
+            or (changed and now_s - last_s >= (pause_s or 0))
+            or (silence_s is not None and now_s - last_s >= silence_s)
+        )
+        assert talk.told(value, 1, after_ms=1000 * step_s) == ({"a": value} if tell else {}) | {"free": 1}
+        suppressed += not tell
+        if tell:
+            last_code, last_s = code, now_s
+            last_value = last_value if isinstance(value, Reason) else value
+
+
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50), st.floats(0, 20))
 def test_nobody_is_ever_further_off_than_the_deadband(values: list[float], band: float) -> None:
     talk, last = Talk(point("a", raw="float32", deadband=band)), None

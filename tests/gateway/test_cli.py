@@ -133,7 +133,8 @@ async def test_a_running_gateway_is_asked_and_never_disturbed(mosquitto: Mosquit
             assert f"online, pid {process.pid}" in out
             code, _, err = await output("run", str(site))
             assert (code, f"pid {process.pid}" in err, "Traceback" in err) == (1, True, False)
-            assert await ask(load_site(site).outbox.path, {"cmd": "dance"}) == {"error": "commands are status, latest"}
+            answer = await ask(load_site(site).outbox.path, {"cmd": "dance"})
+            assert answer == {"error": "commands are status, latest, write, reload"}
 
 
 async def test_read_polls_the_devices_itself_when_no_gateway_runs(tmp_path: Path) -> None:
@@ -237,12 +238,12 @@ async def test_a_socket_in_a_deep_folder_is_reachable(
         return {"heard": asked}
 
     async with listening(deep / "o.db", answer):
-        assert await ask(deep / "o.db", {"cmd": "x"}) == {"heard": {"cmd": "x"}}
+        assert await ask(deep / "o.db", {"cmd": "x"}) == {"heard": {"cmd": "x", "uid": os.getuid()}}
         monkeypatch.chdir(deep)
         reader, writer = await asyncio.open_unix_connection("o.db.sock")
         writer.write(b"no json\n[]\n")
         assert json.loads(await reader.readline()) == {"error": "not JSON"}
-        assert json.loads(await reader.readline()) == {"heard": {}}
+        assert json.loads(await reader.readline()) == {"heard": {"uid": os.getuid()}}
     # One that stays connected is let go without a word.
     assert await reader.read() == b""
     writer.close()

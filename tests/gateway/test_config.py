@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.spec import FrameSpec
+from agent.frame_spec import FrameSpec
 from gateway.config import Broker, load_site
 from wire.errors import ConfigError
 from wire.tag import Datatype

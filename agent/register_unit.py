@@ -1,0 +1,105 @@
+"""One Modbus device on a line: asked for its Spans, which its refusals may change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import replace
+
+from agent.driver import Clock, Driver, Memory
+from agent.learn import TEACHING, Learner
+from agent.plan import PlannedSpan
+from agent.spec import DeviceSpec, LineSpec
+from agent.status import LineStatus
+from agent.unit import Poll, Reading, Unit
+from agent.wire_time import wire_time
+from wire.block import Reason
+from wire.errors import DeviceGarbled, DeviceRefused, DeviceSilent, LineDown
+
+log = logging.getLogger(__name__)
+
+
+class RegisterUnit(Unit):
+    """One device with its plan."""
+
+    def __init__(self, device: DeviceSpec, line: LineSpec, status: LineStatus, memory: Memory) -> None:
+        """Raises ConfigError when the device cannot be planned."""
+        super().__init__(device, line, status)
+        self._memory, self._place = memory, place_of(line, device)
+        self._learner = Learner(device, wire_time(line), memory.illegal(device.id, self._place))
+        self.status.illegal = [str(i) for i in self._learner.learned]
+        self.periods_s = sorted({s.period_s for s in self.spans})
+
+    @property
+    def spans(self) -> tuple[PlannedSpan, ...]:
+        """The requests as planned now; refusals may change them."""
+        return self._learner.spans
+
+    async def ask(self, driver: Driver, clock: Clock, now_s: float, period_s: float) -> Poll:
+        """One poll of what is due every period_s.
+
+        After a silence the rest of the poll is not asked: it would only cost the neighbours time. A refused request
+        is halved and asked at once, as long as that takes no longer than one time-out would.
+        """
+        self.status.polls += 1
+        self._line.polls += 1
+        readings: list[Reading] = []
+        answered = in_vain = False
+        left = self._due(period_s)
+        while left:
+            planned = left.popleft()
+            known = self._learner.knows(planned)
+            if known and in_vain:  # one a poll is enough to see whether the device has changed
+                readings.append(Reading(clock(), planned.tags, None, Reason.REFUSED, planned))
+                continue
+            try:
+                answer = await driver.read(self.device.unit_id, planned.span)
+            except DeviceRefused as fault:
+                answered = True
+                in_vain = in_vain or known
+                self._count(fault)
+                halves = self._learner.refused(planned) if fault.code in TEACHING else None
+                if halves is not None and asyncio.get_running_loop().time() - now_s < self.line_timeout_s:
+                    left.extendleft(reversed(halves))
+                else:
+                    readings.append(Reading(clock(), planned.tags, None, Reason.REFUSED, planned))
+            except (DeviceSilent, DeviceGarbled, LineDown) as fault:
+                reason = self._count(fault)
+                readings += [Reading(clock(), p.tags, None, reason, p) for p in (planned, *left)]
+                down = fault if isinstance(fault, LineDown) else None
+                self._remember()
+                return replace(self._failed(readings, clock(), now_s, down), period_s=period_s)
+            else:
+                answered = True
+                self._learner.answered(planned)
+                readings.append(Reading(answer.ts_ms, planned.tags, answer.words, planned=planned))
+        self._remember()
+        return replace(self._answered(readings, answered), period_s=period_s)
+
+    def _due(self, period_s: float) -> deque[PlannedSpan]:
+        """What to ask now: last what is known to be refused, each time another one of those first."""
+        due = [s for s in self.spans if s.period_s == period_s]
+        known = deque(s for s in due if self._learner.knows(s))
+        known.rotate(-self.status.polls)
+        return deque([*(s for s in due if s not in known), *known])
+
+    def _remember(self) -> None:
+        """Keeps what refusals taught, if they did."""
+        if not self._learner.news:
+            return
+        self._learner.news = False
+        known = [str(i) for i in self._learner.learned]
+        new = [i for i in known if i not in self.status.illegal]
+        extra = {"line": self._line.name, "device": self.device.id, "new": ", ".join(new), "known": len(known)}
+        log.warning("illegal addresses learned", extra=extra)
+        self.status.illegal = known
+        self._memory.learned(self.device.id, self._place, self._learner.learned)
+
+    def _everything(self, ts_ms: int, reason: Reason) -> list[Reading]:
+        return [Reading(ts_ms, p.tags, None, reason, p) for p in self.spans]
+
+
+def place_of(line: LineSpec, device: DeviceSpec) -> str:
+    """Where a device is asked: what is learned of it holds there."""
+    return f"{line.host + ':' if line.by_socket else ''}{line.port}/{device.unit_id}"
