@@ -28,8 +28,11 @@ servers: setup
 
 test: servers
 	@rm -f .coverage .coverage.*
-	@$(RUN)/python -m pytest --cov --cov-report= $(ARGS)
-	@$(RUN)/python -m coverage report
+	@status=0; \
+	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not alone" --cov --cov-report= $(ARGS) || status=1; \
+	$(RUN)/python -m pytest -m alone --cov --cov-append --cov-report= $(ARGS) || status=1; \
+	$(RUN)/python -m coverage report || status=1; \
+	exit $$status
 
 lint: setup
 	$(RUN)/ruff check .

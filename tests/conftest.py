@@ -10,6 +10,32 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers import InfluxDB, Mosquitto
 
+# They measure when something happens, which a busy neighbour spoils: they run by themselves, after the others.
+ALONE = (
+    "agent/test_against_",
+    "agent/test_framed_serial.py",
+    "agent/test_modbus.py",
+    "agent/test_pipeline.py",
+    "agent/test_stream.py",
+    "firmware_sim/test_answer_faults.py",
+    "firmware_sim/test_connection_faults.py",
+    "firmware_sim/test_faults.py",
+    "firmware_sim/test_framed_devices.py",
+    "firmware_sim/test_rtu_",
+    "firmware_sim/test_serial_device.py",
+    "firmware_sim/test_speed.py",
+    "firmware_sim/test_value_faults.py",
+    "flow/",
+    "gateway/test_uplink.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if str(item.path.relative_to(Path(__file__).parent)).startswith(ALONE):
+            item.add_marker("alone")
+
+
 # No time limits: the machines that run this are shared, and a slow one is no defect of the code.
 settings.register_profile("gaugeline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gaugeline")
