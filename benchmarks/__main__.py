@@ -5,7 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SCRIPTS = ("score_row", "store_write", "outbox_append", "demo_chain", "late_replies", "simulator_load")
+SCRIPTS = (
+    "score_row",
+    "store_write",
+    "outbox_append",
+    "demo_chain",
+    "late_replies",
+    "simulator_load",
+    "gateway_load",
+    "rtu_bus",
+)
 
 
 def main(names: list[str]) -> int:
