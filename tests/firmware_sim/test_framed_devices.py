@@ -240,6 +240,15 @@ async def test_faults_of_streams(tmp_path: Path, kind: str) -> None:
         del lines[-1]  # two merged frames are on record once both have left; the end may have cut them apart
     assert 4 <= len(lines) <= 12 and len(served) >= len(lines)
     assert all(("true" in each) == (kind == "step") for each in served)
+    told = [tuple(each["values"].items()) for each in served]
+    for lane, count, speed, occupancy in lines:
+        name = f"lane{int(lane)}"
+        heard_values = {
+            f"{name}_count": int(count),
+            f"{name}_speed": float(speed),
+            f"{name}_occupancy": float(occupancy),
+        }
+        assert tuple(heard_values.items()) in told, "heard on the line, and not in the truth"
 
 
 def test_a_line_has_one_language_and_each_address_once(tmp_path: Path) -> None:
