@@ -110,12 +110,10 @@ class Block:
 
     def samples(self) -> Iterator[Sample]:
         """Every column as a Sample, in column order."""
-        for i, tag in enumerate(self.tags):
-            yield Sample(
-                tag.name,
-                tag.datatype,
-                self.ts_ms,
-                Quality(int(self.quality[i])),
-                self.value(i),
-                Reason(int(self.reason[i])),
-            )
+        return map(self.sample, range(len(self.tags)))
+
+    def sample(self, column: int) -> Sample:
+        """One column as a Sample."""
+        tag = self.tags[column]
+        quality, reason = Quality(int(self.quality[column])), Reason(int(self.reason[column]))
+        return Sample(tag.name, tag.datatype, self.ts_ms, quality, self.value(column), reason)

@@ -80,22 +80,31 @@ def _value_bytes(datatype: Datatype, value: Value | None) -> bytes:
     return _INTEGER.pack(int(value))
 
 
+def sample_bytes(s: Sample) -> bytes:
+    """What the digest covers of one sample: name, datatype, stamp, quality, value; the reason is not part of it."""
+    name = s.name.encode()
+    value = b"\x00" if s.value is None else b"\x01" + _value_bytes(s.datatype, s.value)
+    return _UNSIGNED.pack(len(name)) + name + _HEAD.pack(s.datatype, s.ts_ms, s.quality) + value
+
+
 def batch_digest(node: NodeId, device: str, epoch: str, number: int, samples: Iterable[Sample]) -> str:
     """BLAKE2b-128 over node, device, epoch, number and every sample's name, datatype, stamp, quality and value.
 
     Little-endian; names are length-prefixed so that no two batches share a byte string. device is '' for
     node records. The reason, seq, payload time and historical flag are not part of it.
     """
+    return bytes_digest(node, device, epoch, number, map(sample_bytes, samples))
+
+
+def bytes_digest(node: NodeId, device: str, epoch: str, number: int, parts: Iterable[bytes]) -> str:
+    """batch_digest of samples that are bytes already. parts: sample_bytes of the batch, one or many in each."""
     hasher = blake2b(digest_size=16)
     for text in (node.group, node.node, device, epoch):
         raw = text.encode()
         hasher.update(_UNSIGNED.pack(len(raw)) + raw)
     hasher.update(_UNSIGNED.pack(number))
-    for s in samples:
-        name = s.name.encode()
-        hasher.update(_UNSIGNED.pack(len(name)) + name)
-        hasher.update(_HEAD.pack(s.datatype, s.ts_ms, s.quality))
-        hasher.update(b"\x00" if s.value is None else b"\x01" + _value_bytes(s.datatype, s.value))
+    for part in parts:
+        hasher.update(part)
     return hasher.hexdigest()
 
 

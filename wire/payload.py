@@ -21,9 +21,14 @@ STALE = 500
 _QUALITY, _UNCERTAIN, _REASON = "Quality", "Uncertain", "Reason"
 
 _SIGNED_32 = {Datatype.INT8: 8, Datatype.INT16: 16, Datatype.INT32: 32}
-_UNSIGNED_32 = frozenset({Datatype.UINT8, Datatype.UINT16, Datatype.UINT32})
+_UNSIGNED_32 = {Datatype.UINT8: 8, Datatype.UINT16: 16, Datatype.UINT32: 32}
+INTEGERS = {
+    **{datatype: (-(1 << bits - 1), (1 << bits - 1) - 1) for datatype, bits in _SIGNED_32.items()},
+    **{datatype: (0, (1 << bits) - 1) for datatype, bits in _UNSIGNED_32.items()},
+}
+"""Integers that travel in int_value, with their smallest and largest value."""
 _TEXT = frozenset({Datatype.STRING, Datatype.TEXT})
-_LARGEST_FLOAT32 = 3.4028234663852886e38
+LARGEST_FLOAT32 = 3.4028234663852886e38
 
 PropertyValue = bool | int | float | str
 
@@ -58,7 +63,7 @@ class Payload:
 def _set_value(out: pb.Payload.Metric, datatype: Datatype, value: Value) -> None:
     if datatype is Datatype.FLOAT:
         number = float(value)
-        if math.isfinite(number) and abs(number) > _LARGEST_FLOAT32:
+        if math.isfinite(number) and abs(number) > LARGEST_FLOAT32:
             raise PayloadError(f"{value!r} does not fit into a Sparkplug Float")
         out.float_value = number
     elif datatype is Datatype.DOUBLE:
@@ -67,9 +72,10 @@ def _set_value(out: pb.Payload.Metric, datatype: Datatype, value: Value) -> None
         out.boolean_value = bool(value)
     elif datatype in _TEXT:
         out.string_value = str(value)
-    elif datatype in _UNSIGNED_32:
-        out.int_value = int(value)
-    elif datatype in _SIGNED_32:
+    elif datatype in INTEGERS:
+        low, high = INTEGERS[datatype]
+        if not low <= int(value) <= high:
+            raise PayloadError(f"{value!r} does not fit into a Sparkplug {datatype.name}")
         out.int_value = int(value) & 0xFFFFFFFF
     else:
         out.long_value = int(value) & 0xFFFFFFFFFFFFFFFF

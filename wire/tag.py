@@ -87,7 +87,7 @@ def birth_properties(tag: Tag, asset: Asset | None) -> dict[str, bool | int | fl
 class TagTable(Sequence[Tag]):
     """The tags of one Block, in column order. Shared between Blocks, never copied, never changed."""
 
-    __slots__ = ("_index", "_tags", "device", "names")
+    __slots__ = ("__weakref__", "_index", "_tags", "device", "names")
 
     def __init__(self, tags: Sequence[Tag]) -> None:
         devices = {t.device for t in tags}

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from gateway.outbox import ledger, policy, start
 from gateway.outbox.database import connect, transaction
-from gateway.outbox.encoding import Encoded, device_runs, encode_batch, record_samples
+from gateway.outbox.encoding import BlockEncoder, Encoded, device_runs, encode_batch, record_samples
 from gateway.outbox.rows import NUMBERS, ROW_OVERHEAD, AliasRow, Batch, Confirmed, GapLine, JsonObject, Window
 from wire.delivery import Confirmation
 from wire.edge_session import next_bd_seq
@@ -39,6 +39,7 @@ class OutboxFile:
         self.epoch = ""
         self.aliases: dict[str, dict[str, int]] = {}
         self._registered: dict[str, dict[str, int]] = {}
+        self._encoder = BlockEncoder()
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -112,9 +113,9 @@ class OutboxFile:
         return self._write(lambda: self._commit(window))
 
     def _commit(self, window: Window) -> None:
-        for device, samples in device_runs(window.blocks):
-            encoded = encode_batch(
-                self._node, self.epoch, self._number + 1, device, samples, self.aliases[device]
+        for device, blocks in device_runs(window.blocks):
+            encoded = self._encoder.batch(
+                self._node, self.epoch, self._number + 1, device, blocks, self.aliases[device]
             )  # fmt: skip
             self._insert(encoded)
             ledger.count(self.db, self._epoch_id, device, "produced", encoded.samples)
