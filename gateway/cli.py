@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.load import LineLoad
 from gateway.config import Site, load_site
+from gateway.config.apart import load_apart
 from gateway.logs import log_to_stderr
 from gateway.plan import check_fits, loads, plan_json, plan_text, warnings
 from gateway.status import Busy, ask, sole_owner
@@ -123,7 +124,7 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     log_to_stderr(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
     try:
-        site = load_site(arguments.site)
+        site = load_apart(arguments.site) if arguments.command == "run" else load_site(arguments.site)
         found = loads(site)
         if arguments.command == "plan":
             _plan(site, found, arguments.json)
@@ -132,6 +133,7 @@ def main(argv: list[str]) -> int:
         if arguments.command == "run":
             for problem in warnings(site, found):
                 log.warning("no room for a fault", extra={"problem": problem})
+            found.clear()  # plans of every line: the lines make their own
             from gateway.app import run  # the other commands start faster without onnxruntime
 
             return asyncio.run(run(site, arguments.for_s))

@@ -14,7 +14,8 @@ from agent.score import Scorers
 from agent.spec import LineSpec
 from gateway.births import BirthBook, Latest
 from gateway.clock import now_ms
-from gateway.config import Site, load_site
+from gateway.config import Site
+from gateway.config.apart import load_apart
 from gateway.lines import Lines
 from gateway.outbox.store import Outbox
 from gateway.plan import check_fits, loads, warnings
@@ -67,7 +68,7 @@ def difference(old: Site, new: Site) -> Change:
 
 def checked(path: Path) -> Site:
     """The site of a file. Raises ConfigError with every problem."""
-    site = load_site(path)
+    site = load_apart(path)
     found = loads(site)
     check_fits(site, found)
     for problem in warnings(site, found):

@@ -8,6 +8,7 @@ import pytest
 
 from agent.frame_spec import FrameSpec
 from gateway.config import Broker, load_site
+from gateway.config.apart import load_apart
 from wire.errors import ConfigError
 from wire.tag import Datatype
 
@@ -109,3 +110,23 @@ def test_calculated_tags_know_their_inputs_and_are_tags_of_device_and_asset(tmp_
     assert (power.point.tag.datatype, full.point.tag.datatype) == (Datatype.DOUBLE, Datatype.BOOLEAN)
     assert [t.name for t in pump.tags] == ["flow/in", "power", "full"]
     assert ("pump", "power") in loaded.assets[0].tags
+
+
+def test_a_large_file_is_read_by_a_process_of_its_own_and_gives_the_same() -> None:
+    path = CASES / "good_full.yaml"
+    assert load_apart(path, large_bytes=0) == load_site(path)
+
+
+def test_problems_found_by_the_process_that_reads_are_the_same(tmp_path: Path) -> None:
+    wrong = tmp_path / "site.yaml"
+    wrong.write_text("group: plant\ngateway: gw\nbroker: mqtt://h\nlnes: []\n")
+    with pytest.raises(ConfigError) as here:
+        load_site(wrong)
+    with pytest.raises(ConfigError) as there:
+        load_apart(wrong, large_bytes=0)
+    assert there.value.problems == here.value.problems
+
+
+def test_a_file_that_is_gone_is_told_the_same_way(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_apart(tmp_path / "none.yaml", large_bytes=0)
