@@ -64,6 +64,11 @@ class _Group:
             if p.tag.datatype in (Datatype.INT64, Datatype.UINT64)
         }
 
+    @property
+    def plain(self) -> bool:
+        """True when every pattern is a number that float64 holds."""
+        return not (self._bcd or self._any_nan_marker or len(self._markers) or self.exact)
+
     def _patterns(self, point: PointSpec) -> list[int]:
         native = self._dtype.newbyteorder("=")
         width = 8 * self._dtype.itemsize
@@ -124,14 +129,18 @@ class SpanDecoder:
         self._named = [
             (column, dict(p.states), p.bit_names) for column, p in enumerate(planned.points) if p.states or p.bit_names
         ]
+        only = self._groups[0] if len(self._groups) == 1 and not (self._bits or self._strings or self._named) else None
+        self._plain = only if only is not None and only.plain else None
         self._no_reason: CodeArray = np.zeros(len(planned.tags), np.uint8)
 
     def block(self, ts_ms: int, words: WordArray) -> Block:
         """The Block of one answer. Raises DeviceGarbled when it does not have the length of the Span."""
         if words.shape != (self.planned.span.count,):
             raise DeviceGarbled(f"{words.shape[0]} words answered, {self.planned.span.count} asked")
-        raw: FloatArray = np.full(len(self.planned.tags), np.nan)
         reason = self._no_reason
+        if self._plain is not None:  # nothing but numbers of one type, none of which can mean "no value"
+            return self._scaling.block(ts_ms, self._plain.decode(words).astype(np.float64), reason, {})
+        raw: FloatArray = np.full(len(self.planned.tags), np.nan)
         others: dict[int, bool | int | str] = {}
         for group in self._groups:
             patterns = group.decode(words)

@@ -22,12 +22,17 @@ class Scaling:
         self._offset = np.array([p.offset for p in points])
         self._scaled = bool(np.any(self._times != 1.0) or np.any(self._over != 1.0) or np.any(self._offset != 0.0))
         self._single = np.array([t.datatype is Datatype.FLOAT for t in tags])
-        self._any_single = bool(self._single.any())
+        self._any_single, self._all_single = bool(self._single.any()), bool(self._single.all())
         low = np.array([-np.inf if p.low is None else p.low for p in points])
         high = np.array([np.inf if p.high is None else p.high for p in points])
         # A FLOAT is compared with the bounds as a FLOAT: 0.1 is within a range that ends at 0.1.
         self._low = np.where(self._single, low.astype(np.float32), low)
         self._high = np.where(self._single, high.astype(np.float32), high)
+        # Within these nothing can be wrong with a value; NaN and infinity are within nothing.
+        most = np.where(self._single, np.finfo(np.float32).max, np.finfo(np.float64).max)
+        self._sound_low, self._sound_high = np.maximum(self._low, -most), np.minimum(self._high, most)
+        self._all_good: CodeArray = np.full(len(tags), Quality.GOOD, np.uint8)
+        self._no_reason: CodeArray = np.zeros(len(tags), np.uint8)
         self._bounds = {i: (p.low, p.high) for i, p in enumerate(points) if (p.low, p.high) != (None, None)}
 
     def block(
@@ -37,12 +42,17 @@ class Scaling:
 
         reason: shape (n_tags,), Reason codes found so far; a column with one becomes BAD.
         """
-        missing = ~np.isfinite(raw)
+        given = raw
         with np.errstate(over="ignore", invalid="ignore"):  # infinite is OUT_OF_RANGE below
             if self._scaled:
                 raw = raw * self._times / self._over + self._offset
-            if self._any_single:
+            if self._all_single:
+                raw = raw.astype(np.float32).astype(np.float64)
+            elif self._any_single:
                 raw = np.where(self._single, raw.astype(np.float32), raw)
+            if not others and not reason.any() and ((raw >= self._sound_low) & (raw <= self._sound_high)).all():
+                return Block(ts_ms, self.tags, raw, self._all_good, self._no_reason)
+        missing = ~np.isfinite(given)
         outside = (raw < self._low) | (raw > self._high) | np.isinf(raw)
         found = np.where(missing, np.uint8(Reason.NOT_A_NUMBER), np.where(outside, np.uint8(Reason.OUT_OF_RANGE), 0))
         for column, value in others.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 from gateway.outbox.rows import AliasRow, JsonObject
 from wire.block import Block, Quality, Reason, Sample
@@ -22,9 +23,8 @@ class Latest:
         self._found: dict[str, dict[str, tuple[Block, int]]] = {}
 
     def update(self, block: Block) -> None:
-        of_device = self._found.setdefault(block.device, {})
-        for column, name in enumerate(block.tags.names):
-            of_device[name] = (block, column)
+        names = block.tags.names
+        self._found.setdefault(block.device, {}).update(zip(names, zip(repeat(block), range(len(names)))))
 
     def sample(self, tag: Tag) -> Sample | None:
         found = self._found.get(tag.device, {}).get(tag.name)
