@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -93,6 +94,7 @@ class Scorers:
         self._load(assets, tags_of(lines), {})
 
     def _load(self, assets: Sequence[AssetSpec], tags: _Tags, running: Mapping[str, Scorer]) -> None:
+        models: dict[Path, Model] = {}  # assets of one kind share what their file takes; each runs on its own
         for asset in assets:
             if asset.model is None:
                 continue
@@ -101,7 +103,9 @@ class Scorers:
                 self._scorers.append(now)
                 continue
             try:
-                self._scorers.append(Scorer(asset, load(asset.model), tags))
+                if asset.model not in models:
+                    models[asset.model] = load(asset.model)
+                self._scorers.append(Scorer(asset, models[asset.model], tags))
             except ModelError as fault:
                 self._problems.append(f"asset {asset.id}: {fault}")
         self._index()
