@@ -24,7 +24,9 @@ class Latest:
 
     def update(self, block: Block) -> None:
         names = block.tags.names
-        self._found.setdefault(block.device, {}).update(zip(names, zip(repeat(block), range(len(names)))))
+        self._found.setdefault(block.device, {}).update(
+            zip(names, zip(repeat(block), range(len(names)), strict=False), strict=True)
+        )
 
     def sample(self, tag: Tag) -> Sample | None:
         found = self._found.get(tag.device, {}).get(tag.name)

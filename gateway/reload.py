@@ -25,6 +25,8 @@ from wire.tag import Tag
 
 log = logging.getLogger(__name__)
 
+_Look = tuple[int, int, int]
+
 LOOK_S = 2.0
 """How often the file is looked at. It must look the same twice: an editor may still be writing."""
 
@@ -107,6 +109,7 @@ class Reloader:
         self._wanted = asyncio.Event()
         self._closed = False
         self.status = ConfigStatus()
+        self._read: _Look | None = None  # the file as it was read last: what was reloaded on command is no news
 
     def soon(self) -> None:
         """SIGHUP."""
@@ -119,7 +122,7 @@ class Reloader:
         while True:
             asked = await self._asked_within(LOOK_S)
             now = _look(self.site.path)
-            if asked or (changing and now == seen):
+            if asked or (changing and now == seen and now != self._read):
                 changing = False
                 await self.reload()
             elif now != seen:
@@ -146,6 +149,7 @@ class Reloader:
             try:
                 if self._closed:
                     raise ConfigError("the gateway stops")
+                self._read = _look(self.site.path)
                 new = await asyncio.to_thread(checked, self.site.path)
                 change = difference(self.site, new)
                 await self._apply(new, change)
@@ -196,7 +200,7 @@ class Reloader:
         self._lines.start(self._group, change.start, high_water, self._deriver)
 
 
-def _look(path: Path) -> tuple[int, int, int] | None:
+def _look(path: Path) -> _Look | None:
     try:
         found = path.stat()
     except OSError:

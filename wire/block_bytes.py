@@ -29,7 +29,7 @@ _LONGEST_METRIC = 127  # its length then takes one byte
 _SEVEN_BITS = 7 * np.arange(5, dtype=np.uint64)
 # Datatype -> its value field's key on the wire (number << 3 | wire type), bytes of the value in body and digest.
 _FIELD = {
-    **{datatype: (10 << 3, 5, 8) for datatype in INTEGERS},
+    **dict.fromkeys(INTEGERS, (10 << 3, 5, 8)),
     Datatype.FLOAT: (12 << 3 | 5, 4, 4),
     Datatype.DOUBLE: (13 << 3 | 1, 8, 8),
     Datatype.BOOLEAN: (14 << 3, 1, 1),
@@ -129,11 +129,9 @@ class BlockBytes:
             mine = np.flatnonzero(columns)
             if mine.size:
                 size = np.dtype(dtype).itemsize
-                places = [
-                    at[mine[:, None], value[mine, :size]].ravel()
-                    for at, value in ((body_at, self._body_value), (digest_at, self._digest_value))
-                ]
-                kinds.append((mine, dtype, *places))
+                in_body = body_at[mine[:, None], self._body_value[mine, :size]].ravel()
+                in_digest = digest_at[mine[:, None], self._digest_value[mine, :size]].ravel()
+                kinds.append((mine, dtype, in_body, in_digest))
         return _Packed(
             self._body[self._body_used], body_at[count, self._stamp_at],
             self._digest[self._digest_used], digest_at[count, self._digest_stamp_at], kinds,
@@ -180,7 +178,9 @@ class BlockBytes:
         """Metrics without a value: of one reason they differ in alias and stamp alone."""
         form = self._bad.get(reason)
         if form is None:
-            said = [Metric(alias=m.alias, ts_ms=m.ts_ms, quality=Quality.BAD, reason=Reason(reason)) for m in self._heads]
+            said = [
+                Metric(alias=m.alias, ts_ms=m.ts_ms, quality=Quality.BAD, reason=Reason(reason)) for m in self._heads
+            ]
             rows = [encode(Payload(metrics=(metric,))) for metric in said]
             if max(map(len, rows)) > _LONGEST_METRIC:
                 raise ValueError("a reason's name is too long for a metric of 127 bytes")

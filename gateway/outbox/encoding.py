@@ -118,7 +118,7 @@ class BlockEncoder:
 
 
 def device_runs(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
-    """(device, Blocks in time order), at most about MAX_BATCH_SAMPLES each; devices in the order of their first Block."""
+    """(device, Blocks in time order), about MAX_BATCH_SAMPLES at most; devices in the order of their first Block."""
     by_device: dict[str, list[Block]] = {}
     for block in blocks:
         by_device.setdefault(block.device, []).append(block)

@@ -21,7 +21,9 @@ REASONS = [r for r in Reason if r is not Reason.NONE]
 @st.composite
 def blocks(draw: st.DrawFn) -> tuple[TagTable, dict[str, int], list[Block]]:
     datatypes = draw(st.lists(st.sampled_from(list(Datatype)), min_size=1, max_size=12))
-    names = draw(st.lists(st.text(min_size=1, max_size=9), min_size=len(datatypes), max_size=len(datatypes), unique=True))
+    names = draw(
+        st.lists(st.text(min_size=1, max_size=9), min_size=len(datatypes), max_size=len(datatypes), unique=True)
+    )
     table = TagTable([Tag(n, "d", t) for n, t in zip(names, datatypes, strict=True)])
     numbers = st.sampled_from([0, 1, 127, 128, 16_383, 16_384, 2**21, 2**28, 2**32 - 1, 2**40])
     aliases = dict(zip(names, draw(st.lists(numbers, min_size=len(names), max_size=len(names))), strict=True))
@@ -111,5 +113,7 @@ def test_a_form_can_be_used_for_blocks_of_any_stamp_again_and_again() -> None:
         block = Block(
             ts_ms, table, np.array([number, np.nan]), np.full(2, 192, np.uint8), np.zeros(2, np.uint8), {1: flag}
         )
-        samples = [Sample(t.name, t.datatype, ts_ms, Quality.GOOD, v) for t, v in zip(table, (number, flag), strict=True)]
+        samples = [
+            Sample(t.name, t.datatype, ts_ms, Quality.GOOD, v) for t, v in zip(table, (number, flag), strict=True)
+        ]
         assert form.of(block).body == encode(Payload(metrics=data_metrics(samples, {"a": 300, "b": 5})))
