@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from wire import sparkplug_pb2 as pb
 from wire.block import Quality, Reason, Sample, Value
+from wire.compressed import inflated
 from wire.errors import PayloadError
 from wire.tag import Datatype
 
@@ -241,20 +242,31 @@ def _datatype(
         raise PayloadError(f"datatype {code} of metric {raw.name!r} is not supported") from fault
 
 
+def _parsed(data: bytes) -> pb.Payload:
+    try:
+        return pb.Payload.FromString(data)
+    except DecodeError as fault:
+        raise PayloadError(f"not a Sparkplug B payload ({len(data)} bytes): {fault}") from fault
+
+
 def decode(
     data: bytes, datatypes: Mapping[int, Datatype] | None = None, named: Mapping[str, Datatype] | None = None
 ) -> Payload:
     """A payload from bytes.
 
     datatypes: alias -> datatype as born; data metrics carry no datatype of their own. named: the same by name,
-    for nodes that do without aliases. A metric whose
+    for nodes that do without aliases. A compressed payload is unpacked. A metric whose
     datatype is unknown keeps value None and datatype None: the session above decides what that means.
     Raises PayloadError for bytes that are not a Sparkplug B payload.
     """
-    try:
-        raw = pb.Payload.FromString(data)
-    except DecodeError as fault:
-        raise PayloadError(f"not a Sparkplug B payload ({len(data)} bytes): {fault}") from fault
+    raw = _parsed(data)
+    within = inflated(raw)
+    if within is not None:
+        outer, raw = raw, _parsed(within)
+        if outer.HasField("timestamp"):
+            raw.timestamp = outer.timestamp
+        if outer.HasField("seq"):
+            raw.seq = outer.seq
     of_alias, of_name = datatypes or {}, named or {}
     metrics: list[Metric] = []
     for m in raw.metrics:
