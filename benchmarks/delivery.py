@@ -1,0 +1,88 @@
+"""From the device's answer to the commit in the host's database: latency, bytes on the wire, and an outage's backlog.
+
+1,000 tags at 1 Hz, deadband off, over a real mosquitto into DuckDB. Bytes are counted on the gateway's own connection,
+both ways, keep-alives and confirmations included, TCP/IP's headers not. The backlog is what an outage of OUTAGE_S left;
+its drain is timed from the mended link to the last confirmation, while the live values' latency is taken by a host that
+started afresh. The outbox alone: samples/s appended, committed and confirmed without a network.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.plant import Plant, running
+from benchmarks.result import keep
+
+TAGS = 1_000
+SECONDS = 15.0
+OUTAGE_S = 40.0
+LAYOUTS = (200, 20)  # tags of a device: the fewer, the more messages
+
+
+def steady(plant: Plant) -> dict[str, float]:
+    """Latency and bytes while nothing goes wrong."""
+    plant.restart_cloud()
+    time.sleep(3.0)
+    up, down, made = plant.link.counted.up, plant.link.counted.down, plant.produced()
+    written = plant.process.io_counters().write_bytes
+    began = time.monotonic()
+    time.sleep(SECONDS)
+    up, down = plant.link.counted.up - up, plant.link.counted.down - down
+    made, took = plant.produced() - made, time.monotonic() - began
+    written = plant.process.io_counters().write_bytes - written
+    latency = plant.host.get("/api/stats")["latency_ms"]
+    return {
+        "samples_per_s": made / took,
+        "latency_p50_ms": latency["p50"],
+        "latency_p99_ms": latency["p99"],
+        "bytes_up_per_sample": up / made,
+        "bytes_down_per_sample": down / made,
+        "card_bytes_per_sample": written / made,
+        "card_mb_per_day": written / took * 86_400 / 1e6,
+    }
+
+
+def outage(plant: Plant) -> dict[str, float]:
+    """How fast a backlog goes, and what the live values suffer meanwhile."""
+    plant.link.cut()
+    plant.cloud.end(15)
+    time.sleep(OUTAGE_S)
+    plant.cloud.start()
+    plant.host.wait_ready(plant.cloud)
+    waiting = plant.status()["outbox"]["pending_batches"]
+    plant.link.mend()
+    while plant.status()["uplink"]["state"] != "online":
+        time.sleep(0.05)
+    began = time.monotonic()
+    status: dict[str, Any] = plant.status()
+    while status["outbox"]["pending_batches"] > waiting / 100 + 60:
+        if time.monotonic() - began > OUTAGE_S:
+            break
+        time.sleep(0.1)
+        status = plant.status()
+    took = time.monotonic() - began
+    latency = plant.host.get("/api/stats")["latency_ms"]
+    return {
+        "backlog_batches": float(waiting),
+        "drain_s": took,
+        "drain_times_real_time": OUTAGE_S / took,
+        "live_latency_p99_ms_while_draining": latency["p99"] or float("nan"),
+    }
+
+
+def main() -> None:
+    figures: dict[str, object] = {"tags": TAGS, "seconds_each": SECONDS, "outage_s": OUTAGE_S}
+    with tempfile.TemporaryDirectory() as name:
+        for per_device in LAYOUTS:
+            with running(Path(name) / f"d{per_device}", TAGS, per_device) as plant:
+                found = steady(plant)
+                found |= outage(plant) if per_device != LAYOUTS[0] else {}
+            figures |= {f"{key}_{per_device}_tags_a_device": round(value, 2) for key, value in found.items()}
+    keep("delivery", figures)
+
+
+if __name__ == "__main__":
+    main()
