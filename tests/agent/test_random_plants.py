@@ -98,6 +98,7 @@ def compare(plant: Plant, blocks: list[Block], served: list[dict[str, Any]]) -> 
                 assert len({(r.point.address, r.point.registers) for r in reads}) == 1
                 met["refused"] += len(samples)
                 continue
+            assert Reason.REFUSED not in {s.reason for s in samples}, (samples, "the device has it")
             answer = next(answers)
             assert answer["t_ms"] - 1 <= block.ts_ms <= answer["t_ms"] + 2000, "stamped at the answer"
             for s, read in zip(samples, reads, strict=True):
