@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import serial
 
-from agent.drivers.ports import NO_CONNECTION, NO_HOST, usable_parity, why_port_fails
+from agent.drivers.ports import NO_CONNECTION, NO_HOST, notice_dead_peer, usable_parity, why_port_fails
 from agent.spec import LineSpec
 from wire.errors import DeviceGarbled, DeviceSilent, LineDown
 
@@ -52,6 +52,7 @@ class ByteLine:
         try:
             async with asyncio.timeout(max(line.timeout_s, _CONNECT_S)):
                 self._connection, _ = await loop.create_connection(lambda: _Ear(self), line.host, int(line.port))
+            notice_dead_peer(self._connection)
         except TimeoutError as fault:
             raise LineDown(f"{self.where}: {NO_CONNECTION}") from fault
         except OSError as fault:

@@ -18,7 +18,7 @@ from pymodbus.pdu import ModbusPDU
 
 from agent.driver import Answer, Clock, Frame, Span
 from agent.drivers.fence import FUNCTION, Fence
-from agent.drivers.ports import NO_CONNECTION, NO_HOST, switch_rts, usable_parity, why_port_fails
+from agent.drivers.ports import NO_CONNECTION, NO_HOST, notice_dead_peer, switch_rts, usable_parity, why_port_fails
 from agent.drivers.replies import Replies, RtuReplies, TcpReplies
 from agent.spec import LineSpec
 from agent.wire_time import frame_end_s
@@ -78,7 +78,9 @@ class ModbusDriver:
         if not opened:
             await self.close()
             raise LineDown(self._why_not())
-        if self._line.rts is not None and self._serial:
+        if not self._serial:
+            notice_dead_peer(client.ctx.transport)
+        elif self._line.rts is not None:
             try:
                 switch_rts(self._where(), cast(Any, client.ctx.transport).sync_serial, self._line.rts)
             except LineDown:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,24 @@ from wire.errors import LineDown
 
 NO_HOST = "cannot be reached, or refuses the connection; check address, port and cable"
 NO_CONNECTION = "no connection in time; check address, port and cable, and that a firewall lets it pass"
+
+# A peer that lost its power says nothing. Three probes, 5 s apart, after 10 s without a word: within 25 s the line is
+# down and opened anew. TCP alone would wait 15 minutes for an unanswered request (tcp_retries2), and for ever where
+# nothing is sent, as on a line of devices that only speak.
+IDLE_S, PROBE_S, PROBES = 10, 5, 3
+
+
+def notice_dead_peer(connection: asyncio.BaseTransport | None) -> None:
+    """Lets the system end a connection whose other side is gone without a word. One that has ended is left alone."""
+    sock = None if connection is None else connection.get_extra_info("socket")
+    if sock is None:
+        return
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * (IDLE_S + PROBE_S * PROBES))
 
 
 def usable_parity(port: str, parity: str) -> str:

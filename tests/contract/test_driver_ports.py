@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from agent.frame_spec import BinarySpec, FrameSpec
 from agent.spec import DriverName, LineSpec
 from tests.agent.points import device, point
 from tests.agent.test_pipeline import now_ms
+from tests.contract.black_hole import lose_everything
 from wire.errors import LineDown
 
 SERIAL: tuple[DriverName, ...] = ("modbus-rtu", "serial-text", "serial-binary", "dlt645")
@@ -138,3 +140,30 @@ async def test_a_host_that_refuses_or_does_not_answer(name: DriverName, monkeypa
         assert not driver.is_open
     with pytest.raises(LineDown, match=r"256\.1\.1\.1:502: cannot be reached"):
         await made(name, host="256.1.1.1", port=502).open()
+
+
+async def test_a_peer_that_loses_its_power_is_line_down_while_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real half-open connection: the other side says nothing any more, and acknowledges nothing."""
+    for key in ("IDLE_S", "PROBE_S", "PROBES"):
+        monkeypatch.setattr(f"agent.drivers.ports.{key}", 1)
+    await asyncio.gather(*(_loses_its_power(name) for name in NETWORK))
+
+
+async def _loses_its_power(name: DriverName) -> None:
+    callers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: callers.append(writer), "127.0.0.1", 0)
+    driver = made(name, host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+    await driver.open()
+    while not callers:
+        await asyncio.sleep(0.01)
+    lose_everything(callers[0].transport)
+    start_s = time.monotonic()
+    while driver.is_open and time.monotonic() < start_s + 10:
+        await asyncio.sleep(0.05)
+    assert 0.5 < time.monotonic() - start_s < 10, name
+    await driver.open()
+    assert driver.is_open
+    await driver.close()
+    server.close()
+    for caller in callers:
+        caller.transport.abort()
