@@ -122,7 +122,7 @@ def tried(plant: Plant, kind: str, **rest: Any) -> Counter[str]:
 def test_every_tag_of_any_plant_says_what_the_simulator_served() -> None:
     met: Counter[str] = Counter()
 
-    @settings(max_examples=EXAMPLES or 80)
+    @settings(max_examples=EXAMPLES or 60)
     @given(any_plant())
     def any_example(plant: Plant) -> None:
         met.update(tried(plant, "modbus-tcp"))
@@ -135,7 +135,7 @@ def test_every_tag_of_any_plant_says_what_the_simulator_served() -> None:
 def test_every_tag_of_any_plant_on_a_bus() -> None:
     met: Counter[str] = Counter()
 
-    @settings(max_examples=EXAMPLES // 10 or 8)
+    @settings(max_examples=EXAMPLES // 10 or 6)
     @given(any_plant(most_items=8))
     def any_example(plant: Plant) -> None:
         met.update(tried(plant, "modbus-rtu", baud=115200, turnaround_s=0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ async def test_a_stream_that_nobody_understands_brings_no_value(tmp_path: Path) 
 async def test_late_answers_never_become_the_value_of_another_request(kind: type[FarEnd], tmp_path: Path) -> None:
     late = read = 0
     async with opened(kind, tmp_path) as (end, driver):
-        for i in range(8):
+        for i in range(6):
             asked = [("late", i % end.items), *[(("good", "next")[j % 2], (i + j) % end.items) for j in range(3)]]
             for role, item in asked:
                 try:
@@ -150,7 +150,7 @@ async def test_late_answers_never_become_the_value_of_another_request(kind: type
                 assert value in end.served(role, item)
                 read += 1
                 await asyncio.sleep(TIMEOUT_S / 4)
-        assert read >= 8 and late >= 2 and driver.late > 0, "the test must meet both"
+        assert read >= 6 and late >= 1 and driver.late > 0, "the test must meet both"
 
 
 @every(FAR_ENDS)
@@ -214,14 +214,14 @@ async def test_a_half_open_connection_is_silence_and_a_new_one_heals_it(kind: ty
 @every(FAR_ENDS)
 async def test_a_cancellation_passes_at_once_and_leaves_the_line_usable(kind: type[FarEnd], tmp_path: Path) -> None:
     role = "silent" if "silent" in kind.roles else "good"
-    async with opened(kind, tmp_path, timeout_s=1.0) as (end, driver):
+    async with opened(kind, tmp_path, timeout_s=0.5) as (end, driver):
         for _ in range(2):
             waiting = asyncio.create_task(end.ask(driver, role))
             await asyncio.sleep(0.03 if role == "silent" else 0)
             start_s = time.monotonic()
             assert waiting.cancel()
             await asyncio.wait([waiting])
-            assert waiting.cancelled() and time.monotonic() - start_s < 0.5
+            assert waiting.cancelled() and time.monotonic() - start_s < 0.3
             await right(end, driver)
 
 
@@ -307,11 +307,3 @@ async def test_nothing_is_left_behind(kind: type[FarEnd], tmp_path: Path) -> Non
 def ours() -> tuple[int, int]:
     """Open files, and tasks that run."""
     return len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
-
-
-@pytest.fixture
-def terminal() -> Iterator[str]:
-    master, slave = os.openpty()
-    yield os.ttyname(slave)
-    os.close(master)
-    os.close(slave)
