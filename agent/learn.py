@@ -64,7 +64,13 @@ class Learner:
             return
         left, right = halves.left.span, halves.right.span
         start = min(_end(left), right.address)
-        self._learned.append(Illegal(left.table, start, right.address))
+        between = Illegal(left.table, start, right.address)
+        if any(
+            p.table == left.table and between.holds(p.address, p.address + p.registers) for p in self._device.points
+        ):
+            # What is read at another pace lies there, and is legal for all that is known.
+            between = Illegal(left.table, right.address, right.address)
+        self._learned.append(between)
         self._planned_anew()
 
     def refused(self, planned: PlannedSpan) -> tuple[PlannedSpan, PlannedSpan] | None:

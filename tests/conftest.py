@@ -13,10 +13,12 @@ from tests.servers import InfluxDB, Mosquitto
 # They measure when something happens, which a busy neighbour spoils: they run by themselves, after the others.
 ALONE = (
     "agent/test_against_",
+    "agent/test_bad_input.py",
     "agent/test_framed_serial.py",
     "agent/test_modbus.py",
     "agent/test_pipeline.py",
     "agent/test_stream.py",
+    "contract/test_driver",
     "firmware_sim/test_answer_faults.py",
     "firmware_sim/test_connection_faults.py",
     "firmware_sim/test_faults.py",

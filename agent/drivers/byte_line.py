@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import serial
 
-from agent.drivers.ports import usable_parity, why_port_fails
+from agent.drivers.ports import NO_CONNECTION, NO_HOST, notice_dead_peer, usable_parity, why_port_fails
 from agent.spec import LineSpec
 from wire.errors import DeviceGarbled, DeviceSilent, LineDown
 
@@ -52,12 +52,11 @@ class ByteLine:
         try:
             async with asyncio.timeout(max(line.timeout_s, _CONNECT_S)):
                 self._connection, _ = await loop.create_connection(lambda: _Ear(self), line.host, int(line.port))
+            notice_dead_peer(self._connection)
         except TimeoutError as fault:
-            raise LineDown(f"{self.where}: no connection in time") from fault
+            raise LineDown(f"{self.where}: {NO_CONNECTION}") from fault
         except OSError as fault:
-            raise LineDown(
-                f"{self.where}: cannot be reached, or refuses the connection; check address, port and cable"
-            ) from fault
+            raise LineDown(f"{self.where}: {NO_HOST}") from fault
 
     def _open_port(self) -> None:
         line, port = self._line, str(self._line.port)
@@ -119,6 +118,11 @@ class ByteLine:
             self.fault = why
             self._down()
 
+    def hung_up(self, connection: asyncio.BaseTransport, why: str) -> None:
+        """A connection ended. One that we closed ourselves is no fault."""
+        if connection is self._connection:
+            self.lost(why)
+
     def _readable(self, port: serial.Serial) -> None:
         try:
             data = port.read(4096)
@@ -138,8 +142,11 @@ class _Ear(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._line.taken(data)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._line.lost(str(exc) if exc else "the other side closed the connection")
+        self._line.hung_up(self._transport, str(exc) if exc else "the other side closed the connection")
 
 
 def shown(data: bytes | bytearray) -> str:

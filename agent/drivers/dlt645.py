@@ -70,6 +70,7 @@ class Dlt645Driver:
     async def _exchange(self, meter: str, address: bytes, data_id: int, follow: int) -> tuple[int, Heard]:
         line, spec = self._line, self._spec
         await line.quiet(spec.gap_s, spec.timeout_s)
+        self.late += sum(bool(heard.control & ANSWER) for _, heard in self._frames)
         self._framer, self._frames = Dlt645Framer(), deque(maxlen=100)
         line.heard.clear()
         line.write(read_request(address, data_id, follow))
@@ -81,8 +82,9 @@ class Dlt645Driver:
                         break
                     self.late += bool(heard.control & ANSWER)  # without it, it is the echo of our request
         except TimeoutError:
+            fault = line.no_answer(f"meter {meter}", spec.timeout_s)
             await line.quiet(spec.quiet_s, 5 * spec.quiet_s + spec.timeout_s)
-            raise line.no_answer(f"meter {meter}", spec.timeout_s) from None
+            raise fault from None
         if heard.control & REFUSED:
             code = heard.data[0] if heard.data else 0
             raise DeviceRefused(f"meter {meter}: refused item {data_id:08x}: {heard.error}", code)

@@ -67,21 +67,26 @@ class FramedSerialDriver:
         now_s = asyncio.get_running_loop().time()
         self._owed = {w: owed for w, owed in self._owed.items() if w != who and owed[0] > now_s}
         await line.quiet(max(spec.gap_s, 0.0), spec.timeout_s)
+        self.late += sum(frame.content is not None for frame in self._frames)
         self._begin(asked=True)
         line.heard.clear()
         line.write(request)
+        # Whoever ends this wait early leaves an answer behind that may still come.
+        self._owed[who] = (asyncio.get_running_loop().time() + (1 + _OWED_TIMEOUTS) * spec.timeout_s, fits)
         try:
             async with asyncio.timeout(spec.timeout_s):
                 while True:
                     frame = await anext(self)
                     content = frame.content
-                    if content is not None and fits(content) and not any(f(content) for _, f in self._owed.values()):
+                    others = (fits_other for w, (_, fits_other) in self._owed.items() if w != who)
+                    if content is not None and fits(content) and not any(other(content) for other in others):
+                        del self._owed[who]
                         return frame
                     self.late += content is not None
         except TimeoutError:
-            self._owed[who] = (asyncio.get_running_loop().time() + _OWED_TIMEOUTS * spec.timeout_s, fits)
+            fault = line.no_answer(who, spec.timeout_s)
             await line.quiet(spec.quiet_s, 5 * spec.quiet_s + spec.timeout_s)
-            raise line.no_answer(who, spec.timeout_s) from None
+            raise fault from None
 
     def stream(self) -> AsyncIterator[Frame]:
         return self

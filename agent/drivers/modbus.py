@@ -18,7 +18,7 @@ from pymodbus.pdu import ModbusPDU
 
 from agent.driver import Answer, Clock, Frame, Span
 from agent.drivers.fence import FUNCTION, Fence
-from agent.drivers.ports import switch_rts, usable_parity, why_port_fails
+from agent.drivers.ports import NO_CONNECTION, NO_HOST, notice_dead_peer, switch_rts, usable_parity, why_port_fails
 from agent.drivers.replies import Replies, RtuReplies, TcpReplies
 from agent.spec import LineSpec
 from agent.wire_time import frame_end_s
@@ -69,13 +69,18 @@ class ModbusDriver:
             async with asyncio.timeout(max(self._line.timeout_s, _CONNECT_S)):
                 async with heeded():
                     opened = await client.connect()
-        except (TimeoutError, ValueError, termios.error) as fault:
+        except TimeoutError as fault:
             await self.close()
-            raise LineDown(f"{self._where()}: {fault or 'no connection in time'}") from fault
+            raise LineDown(f"{self._where()}: {NO_CONNECTION}") from fault
+        except (ValueError, termios.error) as fault:
+            await self.close()
+            raise LineDown(f"{self._where()}: does not take these settings: {fault}") from fault
         if not opened:
             await self.close()
             raise LineDown(self._why_not())
-        if self._line.rts is not None and self._serial:
+        if not self._serial:
+            notice_dead_peer(client.ctx.transport)
+        elif self._line.rts is not None:
             try:
                 switch_rts(self._where(), cast(Any, client.ctx.transport).sync_serial, self._line.rts)
             except LineDown:
@@ -241,7 +246,7 @@ class ModbusDriver:
 
     def _why_not(self) -> str:
         if not self._serial:
-            return f"{self._where()}: cannot be reached, or refuses the connection; check address, port and cable"
+            return f"{self._where()}: {NO_HOST}"
         return why_port_fails(str(self._line.port))
 
     @staticmethod

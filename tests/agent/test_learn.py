@@ -63,6 +63,16 @@ def test_a_hole_is_found_and_walled_off() -> None:
     assert str(learner.learned[0]) == "holding 3-5"
 
 
+def test_a_tag_of_another_pace_that_lies_beside_a_hole_is_not_walled_off() -> None:
+    slow = point("slow", address=1, period_s=9.0)
+    learner = Learner(device(point("a"), slow, point("b", address=3)), CHARACTERS, ())
+    for _ in range(3):
+        read = poll(learner, lambda start, end: start <= 2 < end)
+        assert read == {"a": True, "slow": True, "b": True}
+        assert [str(i) for i in learner.learned] == ["holding not across 3"]
+        assert not any(learner.knows(s) for s in learner.spans)
+
+
 def test_a_device_that_gives_fewer_registers_than_we_thought_is_cut_not_walled() -> None:
     learner = Learner(device(*(point(f"t{a}", address=a) for a in range(8))), CHARACTERS, ())
     poll(learner, lambda start, end: end - start > 4)

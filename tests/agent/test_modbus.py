@@ -289,7 +289,7 @@ async def test_a_port_that_is_pulled_out_is_line_down_at_once(tmp_path: Path) ->
 async def test_ports_that_do_not_open_say_why(tmp_path: Path) -> None:
     plain = tmp_path / "file"
     plain.write_text("")
-    for port, why in ((tmp_path / "none", "no such port"), (plain, "does not take these settings"), (tmp_path, "dir")):
+    for port, why in ((tmp_path / "none", "no such port"), (plain, "is no serial port"), (tmp_path, "dir")):
         driver = ModbusDriver(LineSpec("bus", "modbus-rtu", port=str(port)), lambda: 0)
         with pytest.raises(LineDown, match=why):
             await driver.open()

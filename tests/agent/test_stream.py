@@ -116,6 +116,42 @@ async def test_the_late_answer_of_a_neighbour_is_nobodys_value() -> None:
     assert late[0].content == "N1"
 
 
+async def test_the_answer_that_a_cancelled_query_left_behind_is_nobodys_value() -> None:
+    def fits(content: Any) -> bool:
+        return str(content).startswith("N")
+
+    async with serial_end() as end:
+        driver = FramedSerialDriver(line(end.port, *two(r"N(?P<n>\d+)$")), now_ms)
+        await driver.open()
+        asking = asyncio.create_task(driver.query("a", b"a\r\n", fits))
+        await asyncio.sleep(0.02)
+        asking.cancel()
+        await asyncio.wait([asking])
+        asyncio.get_running_loop().call_later(0.02, lambda: end.say(b"N1\r\n"))
+        with pytest.raises(DeviceGarbled):
+            await driver.query("b", b"b\r\n", fits)
+        assert asking.cancelled() and driver.late == 1
+        await driver.close()
+
+
+async def test_an_answer_that_comes_while_the_line_is_left_to_fall_silent_is_late_not_garbled() -> None:
+    async with serial_end() as end:
+        text = FramedSerialDriver(line(end.port, LANES, quiet_s=0.2), now_ms)
+        meters = Dlt645Driver(line(end.port, LANES, quiet_s=0.2, driver="dlt645"), now_ms)
+        answer = encode(ADDRESS, READ | ANSWER, DI + b"\x01\0\0\0")
+        for driver, late in ((text, b"L1=1\r\n"), (meters, answer)):
+            await driver.open()
+            asyncio.get_running_loop().call_later(0.15, end.say, late)
+            for _ in range(2):
+                with pytest.raises(DeviceSilent, match="no answer within"):
+                    if isinstance(driver, Dlt645Driver):
+                        await driver.fetch(METER, 0x00010000)
+                    else:
+                        await driver.query("a", b"a\r\n", lambda c: True)
+            assert driver.late == 1
+            await driver.close()
+
+
 async def test_a_device_server_that_hangs_up_or_is_not_there_is_line_down() -> None:
     async with tcp_end(b"\r\nL1=1\r\n", hang_up=True) as port:
         driver = FramedSerialDriver(line(port, LANES, host="127.0.0.1"), now_ms)
