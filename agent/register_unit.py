@@ -27,7 +27,8 @@ class RegisterUnit(Unit):
         """Raises ConfigError when the device cannot be planned."""
         super().__init__(device, line, status)
         self._memory, self._place = memory, place_of(line, device)
-        self._learner = Learner(device, wire_time(line), memory.illegal(device.id, self._place))
+        self._cost = wire_time(line)
+        self._learner = Learner(device, self._cost, memory.illegal(device.id, self._place))
         self.status.illegal = [str(i) for i in self._learner.learned]
         self.periods_s = sorted({s.period_s for s in self.spans})
 
@@ -35,6 +36,9 @@ class RegisterUnit(Unit):
     def spans(self) -> tuple[PlannedSpan, ...]:
         """The requests as planned now; refusals may change them."""
         return self._learner.spans
+
+    def wire_s(self, period_s: float) -> float:
+        return sum(self._cost.of(s.span) for s in self.spans if s.period_s == period_s)
 
     async def ask(self, driver: Driver, clock: Clock, now_s: float, period_s: float) -> Poll:
         """One poll of what is due every period_s.

@@ -185,7 +185,7 @@ class LineSpec:
     rts: None where the adapter switches by itself. timeout_s: the worst usual response. gap_s: least pause before a
     request. quiet_s: silence after which a serial line counts as
     idle again. silent_polls: failed polls in a row after which a unit is declared dead; probe_s: how often a
-    dead one is then asked.
+    dead one is then asked. fault_reserve: its plan must have room for one silent device in each cycle.
     """
 
     name: str
@@ -202,6 +202,7 @@ class LineSpec:
     quiet_s: float = 0.05
     silent_polls: int = 3
     probe_s: float = 10.0
+    fault_reserve: bool = True
     devices: tuple[DeviceSpec, ...] = ()
 
     @property

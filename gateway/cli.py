@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 from agent.load import LineLoad
 from gateway.config import Site, load_site
 from gateway.logs import log_to_stderr
-from gateway.plan import check_fits, loads, plan_json, plan_text, warnings
+from gateway.plan import check_fits, loads, warnings
+from gateway.plan_view import plan_json, plan_text
 from gateway.status import Busy, ask, sole_owner
 from wire.errors import ConfigError, GaugelineError
 
@@ -75,8 +77,9 @@ def parser() -> argparse.ArgumentParser:
     plan = add(
         "plan",
         "show every request and the load of every line",
-        "Tells which registers are asked for together, what each request costs on the wire, and how much of each "
-        "line's time is taken; nothing is sent.",
+        "Tells for every line what is asked for together, the bytes of request and answer (5+10), what each request "
+        "costs on the wire, how much of the line's time is taken, and the reserve for one silent device; or that its "
+        "devices speak by themselves. Nothing is sent. Ends with 1 when a line cannot keep its plan.",
     )
     plan.add_argument("--json", action="store_true", help="one JSON object a line")
     status = add(
@@ -157,8 +160,12 @@ def main(argv: list[str]) -> int:
 
 
 def _plan(site: Site, found: list[LineLoad], as_json: bool) -> None:
-    for load in found:
-        print(json.dumps(plan_json(load)) if as_json else "\n".join(plan_text(load)))
+    width = shutil.get_terminal_size((100, 24)).columns
+    for i, (line, load) in enumerate(zip(site.lines, found, strict=True)):
+        if as_json:
+            print(json.dumps(plan_json(line, load)))
+        else:
+            print("\n" * bool(i) + "\n".join(plan_text(line, load, width)))
     for problem in warnings(site, found):
         print(f"warning: {problem}", file=sys.stderr)
 

@@ -72,6 +72,7 @@ def line_spec(line: LineConfig, devices: Sequence[DeviceSpec]) -> LineSpec:
         quiet_s=line.quiet_s,
         silent_polls=line.silent_polls,
         probe_s=line.probe_s,
+        fault_reserve=line.fault_reserve,
         devices=tuple(devices),
     )
 

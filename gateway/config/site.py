@@ -102,6 +102,7 @@ class LineConfig(Model):
     quiet_s: Annotated[Number, Field(ge=0, le=60)] = 0.05
     silent_polls: Annotated[Whole, Field(ge=1, le=1000)] = 3
     probe_s: Seconds = 10.0
+    fault_reserve: bool = True
 
 
 def _bytes(text: str) -> str:
