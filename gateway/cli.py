@@ -255,13 +255,22 @@ def _status_text(status: dict[str, Any]) -> str:
     for name, line in status["lines"].items():
         lines.append(f"line {name}: {line['state']}" + (f"; {line['last_error']}" if line.get("last_error") else ""))
         for device, unit in line.get("units", {}).items():
-            if unit.get("illegal"):
-                lines.append(f"device {device}: found illegal: {', '.join(unit['illegal'])}")
+            lines += [f"device {device}: {said}" for said in _walls(unit)]
     for asset, scoring in status["scoring"].items():
         lines.append(f"scoring {asset}: {scoring['state']}" + (f"; {scoring['problem']}" if scoring["problem"] else ""))
     if status["gaps"]:
         lines.append(f"gaps on record: {len(status['gaps'])} (see --json)")
     return "\n".join(lines)
+
+
+def _walls(unit: dict[str, Any]) -> list[str]:
+    """What became of addresses that a device refused."""
+    said = [
+        f"{len(unit[key])} {words}: {', '.join(unit[key])}"
+        for key, words in (("illegal", "found illegal"), ("suspected", "refused once, asked again soon"))
+        if unit.get(key)
+    ]
+    return [*said, *([f"{unit['healed']} found illegal answered again"] if unit.get("healed") else [])]
 
 
 _SHOWN = ("produced", "confirmed", "in_flight", "suppressed", "refused", "dropped", "parked")
