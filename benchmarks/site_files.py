@@ -1,4 +1,7 @@
-"""Scenarios and sites for load: so many simulated registers on so many Modbus TCP lines, with or without models."""
+"""Scenarios and sites for load: so many simulated registers on so many Modbus TCP lines, with or without models.
+
+per_device: tags of each device, a multiple of INPUTS; 100 by default, which are one request, or 20.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-TAGS_PER_DEVICE = 20  # one model each: a device belongs to one asset
+TAGS_PER_DEVICE = 100
 DEVICES_PER_LINE = 50
-INPUTS = 20  # of each model
+INPUTS = 20  # of each model; an asset with a model holds so many tags of one device
+TIMEOUT_S = 0.5  # leaves room for a silent device in a period of 1 s
 
 
-def scenario(tags: int) -> str:
-    """The simulator's scenario: devices of 20 registers that walk at random, fifty on a line."""
-    devices = [f"d{i}" for i in range(tags // TAGS_PER_DEVICE)]
+def scenario(tags: int, per_device: int = TAGS_PER_DEVICE) -> str:
+    """The simulator's scenario: devices of so many registers that walk at random, fifty on a line."""
+    devices = [f"d{i}" for i in range(tags // per_device)]
     lines = [f"l{i}" for i in range(-(-len(devices) // DEVICES_PER_LINE))]
-    signal = {"name": "t", "address": 0, "count": TAGS_PER_DEVICE, "scale": 0.1}
+    signal = {"name": "t", "address": 0, "count": per_device, "scale": 0.1}
     return json.dumps(
         {
             "name": "load",
@@ -43,17 +47,19 @@ def names(count: int = TAGS_PER_DEVICE) -> list[str]:
     return [f"t{i:0{width}d}" for i in range(1, count + 1)]
 
 
-def site(devices: Sequence[Mapping[str, Any]], broker_port: int, model: str | None) -> str:
+def site(
+    devices: Sequence[Mapping[str, Any]], broker_port: int, model: str | None, per_device: int = TAGS_PER_DEVICE
+) -> str:
     """site.yaml: every register a tag once a second, no deadband; a model for every 20 tags where one is named."""
     lines: dict[str, Mapping[str, Any]] = {str(d["line"]): d for d in devices}
-    tags = names()
+    tags = names(per_device)
     return json.dumps(
         {
             "group": "bench",
             "gateway": "gw",
             "broker": f"mqtt://127.0.0.1:{broker_port}",
             "lines": [
-                {"name": name, "driver": "modbus-tcp", "host": d["host"], "port": d["port"]}
+                {"name": name, "driver": "modbus-tcp", "host": d["host"], "port": d["port"], "timeout_s": TIMEOUT_S}
                 for name, d in lines.items()
             ],
             "devices": [
@@ -72,14 +78,14 @@ def site(devices: Sequence[Mapping[str, Any]], broker_port: int, model: str | No
             "assets": [
                 {
                     "id": f"a-{d['id']}-{part}",
-                    "devices": [d["id"]],
+                    "tags": [f"{d['id']}/{tag}" for tag in tags[part * INPUTS : (part + 1) * INPUTS]],
                     "model": model,
                     "inputs": {
                         f"x{i}": f"{d['id']}/{tag}" for i, tag in enumerate(tags[part * INPUTS : (part + 1) * INPUTS])
                     },
                 }
                 for d in (devices if model else ())
-                for part in range(TAGS_PER_DEVICE // INPUTS)
+                for part in range(per_device // INPUTS)
             ],
         }
     )

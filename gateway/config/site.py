@@ -213,15 +213,17 @@ class DeviceConfig(Model):
 
 
 class AssetConfig(Model):
-    """A thing that is maintained, with the devices that measure it and perhaps a model that judges it.
+    """A thing that is maintained, with what measures it and perhaps a model that judges it.
 
-    inputs: model input -> device/tag, for inputs that are not called like the tag.
+    devices: those that measure nothing else. tags: single ones, as device/tag. inputs: model input -> device/tag, for
+    inputs that are not called like the tag.
     """
 
     id: Annotated[str, _id("asset")]
     name: Annotated[str, Field(max_length=128)] = ""
     kind: Literal["machine", "meter", "car_park", "road", "other"] = "other"
-    devices: list[Text] = Field(min_length=1)
+    devices: list[Text] = []
+    tags: list[Text] = []
     model: Text | None = None
     inputs: dict[str, Text] = {}
 
