@@ -142,8 +142,8 @@ class DeviceSpec:
     period_s: time between two polls; for a streaming device the longest usual time between two frames.
     max_registers, max_bits: the most that the device gives in one answer. illegal: addresses that it must not be
     asked for. frame: how what it sends reads. request: bytes that make it send; without them it speaks by itself.
-    events: it speaks only when something happens, and its silence is no fault. meter: the 12 digits of a dlt645
-    meter's address.
+    write_multiple_only: single registers are written with function 16 too. events: it speaks only when something
+    happens, and its silence is no fault. meter: the 12 digits of a dlt645 meter's address.
     """
 
     id: str
@@ -153,6 +153,7 @@ class DeviceSpec:
     max_registers: int = 125
     max_bits: int = 2000
     illegal: tuple[Illegal, ...] = ()
+    write_multiple_only: bool = False
     frame: FrameSpec | None = None
     request: bytes = b""
     events: bool = False

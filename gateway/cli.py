@@ -101,7 +101,9 @@ def parser() -> argparse.ArgumentParser:
         "outbox. Needs `commands: {write: true}` in site.yaml. Asks the running gateway when there is one.",
     )
     write.add_argument("tag", metavar="DEVICE/TAG", help="such as press/setpoint")
-    write.add_argument("value", metavar="VALUE", help="in the unit of the tag; on or off for a coil")
+    write.add_argument(
+        "value", metavar="VALUE", help="in its unit; on or off for a coil or a bit; the name of a state; a text"
+    )
     write.add_argument("--yes", action="store_true", help="do not ask")
     write.add_argument("--json", action="store_true", help="the record, as one JSON object")
     return top

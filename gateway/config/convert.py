@@ -174,6 +174,7 @@ def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset_of: Asset
         max_registers=device.max_registers,
         max_bits=device.max_bits,
         illegal=tuple(illegal_of(device)),
+        write_multiple_only=device.write_multiple_only,
         frame=frame_spec(frame) if frame else None,
         request=_request(device, frame),
         events=device.events,

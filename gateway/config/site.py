@@ -204,6 +204,7 @@ class DeviceConfig(Model):
     max_registers: Annotated[Whole, Field(ge=1, le=125)] = 125
     max_bits: Annotated[Whole, Field(ge=1, le=2000)] = 2000
     illegal: list[IllegalConfig] = []
+    write_multiple_only: bool = False
     frame: FrameConfig | None = None
     request: Text | None = None
     request_hex: Hex | None = None
