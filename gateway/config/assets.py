@@ -30,7 +30,11 @@ class Owners:
                     # Its bits go with it, but for those that are named themselves.
                     bits = {f"{name}/{bit}" for bit in tag.bits.values()}
                     self._of |= {(device, bit): asset_id for bit in bits if f"{device}/{bit}" not in named}
-        self._order = [(device, tag) for device, found in tags.items() for tag in found]
+        self._tags_of: dict[str, list[tuple[str, TagConfig]]] = {}
+        for device, found in tags.items():
+            for tag in found:
+                if owner := self.of(device, tag.name):
+                    self._tags_of.setdefault(owner, []).append((device, tag))
 
     def of(self, device: str, tag: str) -> str:
         """The id of its asset; '' when it has none."""
@@ -38,7 +42,7 @@ class Owners:
 
     def tags_of(self, asset: str) -> list[tuple[str, TagConfig]]:
         """(device, tag) of everything that an asset holds, in the order of site.yaml."""
-        return [(device, tag) for device, tag in self._order if self.of(device, tag.name) == asset] if asset else []
+        return self._tags_of.get(asset, [])
 
 
 def check_assets(file: YamlFile, assets: Mapping[int, AssetConfig], device_ids: set[str], tags: Tags) -> None:
