@@ -11,7 +11,7 @@ class Breaker:
 
     def __init__(self, silent_polls: int, probe_s: float) -> None:
         self._silent_polls = silent_polls
-        self._probe_s = probe_s
+        self.probe_s = probe_s
         self._failures = 0
         self._next_probe_s = 0.0
         self.open = False
@@ -31,7 +31,7 @@ class Breaker:
     def failed(self, now_s: float) -> bool:
         """The unit did not answer. True when that opens the breaker."""
         self._failures += 1
-        self._next_probe_s = now_s + self._probe_s
+        self._next_probe_s = now_s + self.probe_s
         opens = not self.open and self._failures >= self._silent_polls
         self.open = self.open or opens
         return opens

@@ -29,11 +29,28 @@ class Writer(Driver, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """words: as they go over the wire (agent.encode)."""
+    """words: as they go over the wire (agent.encode); one 0 or 1 for a single bit of a register."""
 
     device: DeviceSpec
     point: PointSpec
     words: tuple[int, ...]
+
+    @property
+    def is_bit(self) -> bool:
+        return self.point.table == "holding" and self.point.type == "bool"
+
+    def onto(self, before: WordArray) -> tuple[int, ...]:
+        """The words to send: of a single bit, the register as it was read with that bit set or cleared."""
+        if not self.is_bit:
+            return self.words
+        mask = 1 << (self.point.bit or 0)
+        return ((int(before[0]) | mask) if self.words[0] else (int(before[0]) & ~mask),)
+
+    def done(self, after: WordArray) -> bool:
+        """True when what was read back is what was meant; other bits of its register may move meanwhile."""
+        if self.is_bit:
+            return (int(after[0]) >> (self.point.bit or 0)) & 1 == self.words[0]
+        return [int(word) for word in after] == list(self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +73,14 @@ async def carry_out(driver: Driver, write: Write, clock: Clock) -> Outcome:
     try:
         if not driver.is_open:
             await driver.open()
-        before = decoder.block(clock(), (await driver.read(unit_id, span)).words).value(0)
+        found = (await driver.read(unit_id, span)).words
+        before = decoder.block(clock(), found).value(0)
         error = ""
         try:
-            await driver.write(unit_id, span.table, span.address, write.words)
+            # Between that read and this write nobody of ours asks the line; another master, or the device itself, may
+            # change the other bits of a register, and would be overwritten. There is no way around it but function 22,
+            # which few devices know.
+            await driver.write(unit_id, span.table, span.address, write.onto(found))
         except DeviceRefused as fault:
             return Outcome("refused", before, before, str(fault))
         except (DeviceSilent, DeviceGarbled, LineDown) as fault:
@@ -73,13 +94,9 @@ async def carry_out(driver: Driver, write: Write, clock: Clock) -> Outcome:
     except FieldError as fault:
         return Outcome("unknown", before, None, "; ".join(filter(None, [error, f"it cannot be read back: {fault}"])))
     after = decoder.block(clock(), words).value(0)
-    if _same(words, write.words):
+    if write.done(words):
         return Outcome("done", before, after)
     return Outcome("mismatch", before, after, error or "the device shows another value than was written")
-
-
-def _same(words: WordArray, wanted: Sequence[int]) -> bool:
-    return [int(word) for word in words] == list(wanted)
 
 
 class Desk:

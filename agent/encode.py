@@ -1,4 +1,4 @@
-"""A value as a person says it -> the words that a device understands: scale, type and order backwards. Pure."""
+"""A value as a person says it -> the words that a device understands: names, scale, type, order backwards. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
-from agent.spec import PointSpec
+from agent.spec import Order, PointSpec
 from wire.errors import ConfigError
 
 _TRUE, _FALSE = frozenset({"1", "true", "on", "yes"}), frozenset({"0", "false", "off", "no"})
@@ -17,7 +17,7 @@ _FORMAT: Mapping[str, str] = {
 
 
 def encode(point: PointSpec, text: str) -> tuple[int, ...]:
-    """Words as they go over the wire; one 0 or 1 for a coil. Raises ConfigError with what would be allowed."""
+    """Words as they go over the wire; one 0 or 1 for a coil or a bit. Raises ConfigError with what would be allowed."""
     where = f"{point.tag.device}/{point.tag.name}"
     if not point.writable:
         raise ConfigError(f"{where}: is not writable; give it `writable: true` in site.yaml if it may be written")
@@ -26,8 +26,12 @@ def encode(point: PointSpec, text: str) -> tuple[int, ...]:
         if word not in _TRUE | _FALSE:
             raise ConfigError(f"{where}: is on or off (1, 0, true, false), not {text!r}")
         return (int(word in _TRUE),)
-    if point.type not in _FORMAT:
-        raise ConfigError(f"{where}: a {point.type} cannot be written")
+    if point.type == "string":
+        return _text(point, text, where)
+    if point.type not in _FORMAT or point.bit_names:
+        raise ConfigError(f"{where}: a {'bit-field' if point.bit_names else point.type} cannot be written")
+    if point.states:
+        return _words(point, _state(point, text, where), where)
     try:
         value = Decimal(text.strip())
     except InvalidOperation:
@@ -62,8 +66,30 @@ def _words(point: PointSpec, raw: int | float, where: str) -> tuple[int, ...]:
         data = struct.pack(_FORMAT[point.type], raw)
     except (struct.error, OverflowError) as fault:
         raise ConfigError(f"{where}: {raw} does not fit into {point.type}") from fault
+    return _ordered(data, point.order)
+
+
+def _state(point: PointSpec, text: str, where: str) -> int:
+    """Only a name is taken: a number without a name is nothing that the device is known to do."""
+    for number, name in point.states:
+        if name == text.strip():
+            return number
+    raise ConfigError(f"{where}: is one of {', '.join(name for _, name in point.states)}, not {text!r}")
+
+
+def _text(point: PointSpec, text: str, where: str) -> tuple[int, ...]:
+    """Padded with NUL."""
+    data = text.encode()
+    if not text.isprintable():
+        raise ConfigError(f"{where}: takes printable text only, not {text!r}")
+    if len(data) > point.length:
+        raise ConfigError(f"{where}: has room for {point.length} bytes; {text!r} has {len(data)}")
+    return _ordered(data.ljust(2 * point.registers, b"\0"), point.order)
+
+
+def _ordered(data: bytes, order: Order) -> tuple[int, ...]:
     words = [data[i : i + 2] for i in range(0, len(data), 2)]
-    if point.order in ("CDAB", "DCBA"):
+    if order in ("CDAB", "DCBA"):
         words.reverse()
-    swapped = point.order in ("BADC", "DCBA")
+    swapped = order in ("BADC", "DCBA")
     return tuple(int.from_bytes(word, "little" if swapped else "big") for word in words)

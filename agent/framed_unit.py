@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from agent.decode_frame import FrameDecoder, frame_decoder
 from agent.dlt645 import ITEMS, ItemDecoder
 from agent.driver import Clock, Driver, Frame
+from agent.frame_time import exchanges
 from agent.frames import FrameTable, frame_tables
 from agent.spec import DeviceSpec, LineSpec
 from agent.status import LineStatus
@@ -67,6 +68,10 @@ class FramedUnit(Unit):
             items = [ITEMS[t.points[0].field] for t in self.frame_tables]
             self._questions = tuple(_Question(partial(self._fetch, item.data_id), (i,)) for i, item in enumerate(items))
         self.streams = not self._questions
+        self._wire_s = sum(e.least_s for e in exchanges(line, device))
+
+    def wire_s(self, period_s: float) -> float:
+        return self._wire_s
 
     def fitting(self, content: str | bytes) -> Sequence[int]:
         """The tables that a frame fills; none when it is not this device's, or holds nothing that is wanted."""

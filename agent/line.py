@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -14,6 +13,7 @@ from agent.driver import Clock, Driver
 from agent.framed_unit import FramedUnit
 from agent.status import LineStatus
 from agent.stream import streamed
+from agent.turns import Turns
 from agent.unit import Poll, Unit
 from wire.errors import LineDown
 
@@ -93,14 +93,18 @@ async def _asked(
 ) -> AsyncGenerator[Poll, None]:  # fmt: skip
     """Polls each device at its period until the line goes down. A poll that is too late for its turn is skipped."""
     loop = asyncio.get_running_loop()
-    start_s = loop.time()
-    turns = [(start_s, i, period_s) for i, unit in enumerate(units) for period_s in unit.periods_s]
-    heapq.heapify(turns)
+    turns = Turns(units, [unit.periods_s for unit in units], loop.time())
     while True:
-        due_s, i, period_s = turns[0]
-        unit = units[i]
-        await desk.until(due_s, driver, clock)
-        if unit.breaker.may_ask(loop.time()):
+        turn = turns.probe(loop.time())
+        if turn is None:
+            turn = turns.next()
+            await desk.until(turn.due_s, driver, clock)
+        unit, began_s = units[turn.unit], loop.time()
+        silent = False
+        if unit.lost and not turn.probe:
+            if unit.breaker.may_ask(began_s):
+                turns.wants_probe(turn)
+        else:
             if not driver.is_open:
                 # Many devices close an idle connection: no fault, as long as they take the next one.
                 status.reconnects += 1
@@ -109,10 +113,10 @@ async def _asked(
                 except LineDown as fault:
                     yield replace(unit.missed(clock, loop.time(), fault), fault=fault)
                     return
-            poll = await unit.ask(driver, clock, loop.time(), period_s)
+            faults = unit.status.timeouts + unit.status.garbled
+            poll = await unit.ask(driver, clock, began_s, turn.period_s)
+            silent = unit.status.timeouts + unit.status.garbled > faults
             yield poll
             if poll.fault is not None:
                 return
-        behind = max(0, int((loop.time() - due_s) / period_s) - 1)
-        status.overruns += behind
-        heapq.heapreplace(turns, (due_s + (1 + behind) * period_s, i, period_s))
+        status.overruns += turns.done(turn, began_s, loop.time(), silent)

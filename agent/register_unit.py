@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from dataclasses import replace
 
@@ -27,14 +28,20 @@ class RegisterUnit(Unit):
         """Raises ConfigError when the device cannot be planned."""
         super().__init__(device, line, status)
         self._memory, self._place = memory, place_of(line, device)
-        self._learner = Learner(device, wire_time(line), memory.illegal(device.id, self._place))
-        self.status.illegal = [str(i) for i in self._learner.learned]
+        self._cost = wire_time(line)
+        self._learner = Learner(device, self._cost, memory.illegal(device.id, self._place), time.monotonic())
+        self._known = self._learner.learned
+        self._healed = self.status.healed
+        self._show()
         self.periods_s = sorted({s.period_s for s in self.spans})
 
     @property
     def spans(self) -> tuple[PlannedSpan, ...]:
         """The requests as planned now; refusals may change them."""
         return self._learner.spans
+
+    def wire_s(self, period_s: float) -> float:
+        return sum(self._cost.of(s.span) for s in self.spans if s.period_s == period_s)
 
     async def ask(self, driver: Driver, clock: Clock, now_s: float, period_s: float) -> Poll:
         """One poll of what is due every period_s.
@@ -46,6 +53,7 @@ class RegisterUnit(Unit):
         self._line.polls += 1
         readings: list[Reading] = []
         answered = in_vain = False
+        self._learner.look_again(now_s)
         left = self._due(period_s)
         while left:
             planned = left.popleft()
@@ -59,7 +67,7 @@ class RegisterUnit(Unit):
                 answered = True
                 in_vain = in_vain or known
                 self._count(fault)
-                halves = self._learner.refused(planned) if fault.code in TEACHING else None
+                halves = self._learner.refused(planned, now_s) if fault.code in TEACHING else None
                 if halves is not None and asyncio.get_running_loop().time() - now_s < self.line_timeout_s:
                     left.extendleft(reversed(halves))
                 else:
@@ -72,7 +80,7 @@ class RegisterUnit(Unit):
                 return replace(self._failed(readings, clock(), now_s, down), period_s=period_s)
             else:
                 answered = True
-                self._learner.answered(planned)
+                self._learner.answered(planned, now_s)
                 readings.append(Reading(answer.ts_ms, planned.tags, answer.words, planned=planned))
         self._remember()
         return replace(self._answered(readings, answered), period_s=period_s)
@@ -89,12 +97,23 @@ class RegisterUnit(Unit):
         if not self._learner.news:
             return
         self._learner.news = False
-        known = [str(i) for i in self._learner.learned]
-        new = [i for i in known if i not in self.status.illegal]
-        extra = {"line": self._line.name, "device": self.device.id, "new": ", ".join(new), "known": len(known)}
-        log.warning("illegal addresses learned", extra=extra)
-        self.status.illegal = known
-        self._memory.learned(self.device.id, self._place, self._learner.learned)
+        self._show()
+        known, before = self._learner.learned, self._known
+        if known == before:
+            return
+        self._known = known
+        new, gone = (", ".join(str(i) for i in a if i not in b) for a, b in ((known, before), (before, known)))
+        extra = {"line": self._line.name, "device": self.device.id, "known": len(known)}
+        if new:
+            log.warning("illegal addresses learned", extra=extra | {"new": new})
+        if gone and not new:
+            log.info("illegal addresses answer again", extra=extra | {"gone": gone})
+        self._memory.learned(self.device.id, self._place, known)
+
+    def _show(self) -> None:
+        self.status.illegal = [str(i) for i in self._learner.learned]
+        self.status.suspected = [str(i) for i in self._learner.suspected]
+        self.status.healed = self._healed + self._learner.healed
 
     def _everything(self, ts_ms: int, reason: Reason) -> list[Reading]:
         return [Reading(ts_ms, p.tags, None, reason, p) for p in self.spans]

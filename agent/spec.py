@@ -142,8 +142,8 @@ class DeviceSpec:
     period_s: time between two polls; for a streaming device the longest usual time between two frames.
     max_registers, max_bits: the most that the device gives in one answer. illegal: addresses that it must not be
     asked for. frame: how what it sends reads. request: bytes that make it send; without them it speaks by itself.
-    events: it speaks only when something happens, and its silence is no fault. meter: the 12 digits of a dlt645
-    meter's address.
+    write_multiple_only: single registers are written with function 16 too. events: it speaks only when something
+    happens, and its silence is no fault. meter: the 12 digits of a dlt645 meter's address.
     """
 
     id: str
@@ -153,6 +153,7 @@ class DeviceSpec:
     max_registers: int = 125
     max_bits: int = 2000
     illegal: tuple[Illegal, ...] = ()
+    write_multiple_only: bool = False
     frame: FrameSpec | None = None
     request: bytes = b""
     events: bool = False
@@ -185,7 +186,7 @@ class LineSpec:
     rts: None where the adapter switches by itself. timeout_s: the worst usual response. gap_s: least pause before a
     request. quiet_s: silence after which a serial line counts as
     idle again. silent_polls: failed polls in a row after which a unit is declared dead; probe_s: how often a
-    dead one is then asked.
+    dead one is then asked. fault_reserve: its plan must have room for one silent device in each cycle.
     """
 
     name: str
@@ -202,6 +203,7 @@ class LineSpec:
     quiet_s: float = 0.05
     silent_polls: int = 3
     probe_s: float = 10.0
+    fault_reserve: bool = True
     devices: tuple[DeviceSpec, ...] = ()
 
     @property

@@ -13,7 +13,8 @@ UnitState = Literal["unknown", "answering", "silent", "dead"]
 class UnitStatus:
     """Counters of one device since start. last_error: text of the last fault, '' when there was none.
 
-    illegal: addresses that the device was found to refuse, as text.
+    illegal: addresses that the device was found to refuse, as text; suspected: refused once so far; healed: how many
+    of them answered again.
     """
 
     state: UnitState = "unknown"
@@ -25,6 +26,8 @@ class UnitStatus:
     unparsed: int = 0
     last_answer_ms: int | None = None
     illegal: list[str] = field(default_factory=list)
+    suspected: list[str] = field(default_factory=list)
+    healed: int = 0
     last_error: str = ""
 
 

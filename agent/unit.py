@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agent.breaker import Breaker
 from agent.driver import Clock, Driver, WordArray
+from agent.load import fault_s
 from agent.plan import PlannedSpan
 from agent.spec import DeviceSpec, LineSpec
 from agent.status import LineStatus
@@ -50,16 +51,32 @@ class Poll:
 
 
 class Unit(ABC):
-    """One device with its breaker and its counters. periods_s: what it is asked at. streams: it speaks by itself."""
+    """One device with its breaker and its counters.
+
+    periods_s: what it is asked at. streams: it speaks by itself. fault_s: how long its silence holds up the line.
+    """
 
     def __init__(self, device: DeviceSpec, line: LineSpec, status: LineStatus) -> None:
         self.device = device
         self._line = status
         self.line_timeout_s = line.timeout_s
+        self.fault_s = fault_s(line)
         self.status = status.unit(device.id)
         self.breaker = Breaker(line.silent_polls, line.probe_s)
         self.periods_s: list[float] = [device.period_s]
         self.streams = False
+
+    @property
+    def lost(self) -> bool:
+        return self.breaker.open
+
+    @property
+    def probe_s(self) -> float:
+        return self.breaker.probe_s
+
+    @abstractmethod
+    def wire_s(self, period_s: float) -> float:
+        """About how long one poll of what is due every period_s takes, in seconds."""
 
     @abstractmethod
     async def ask(self, driver: Driver, clock: Clock, now_s: float, period_s: float) -> Poll:

@@ -50,7 +50,7 @@ def wire_time(line: LineSpec) -> WireTime:
         turnaround_s = USUAL_TCP_TURNAROUND_S if line.turnaround_s is None else line.turnaround_s
         return WireTime(_TCP_FRAMES * _TCP_BYTE_S + turnaround_s + line.gap_s, _TCP_BYTE_S)
     turnaround_s = USUAL_TURNAROUND_S if line.turnaround_s is None else line.turnaround_s
-    char_s = (1 + 8 + (line.parity != "N") + line.stop_bits) / line.baud
+    char_s = character_s(line)
     pause_s = frame_end_s(line.baud)
     return WireTime(_RTU_FRAMES * char_s + max(pause_s, line.gap_s) + pause_s + turnaround_s, char_s)
 
@@ -58,6 +58,16 @@ def wire_time(line: LineSpec) -> WireTime:
 def frame_end_s(baud: int) -> float:
     """t3.5, the silence that ends a frame. Source: Modbus over Serial Line v1.02, section 2.5.1.1."""
     return max(3.5 * 11 / baud, 0.00175)
+
+
+def character_s(line: LineSpec) -> float:
+    """One character on the bus: start bit, 8 bits, parity, stop bits."""
+    return (1 + 8 + (line.parity != "N") + line.stop_bits) / line.baud
+
+
+def frame_sizes(line: LineSpec, span: Span) -> tuple[int, int]:
+    """Bytes of a request and of its answer, with their frames. Source: as above."""
+    return (12, 9 + data_bytes(span)) if line.driver == "modbus-tcp" else (8, 5 + data_bytes(span))
 
 
 def data_bytes(span: Span) -> int:

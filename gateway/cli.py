@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from agent.load import LineLoad
 from gateway.config import Site, load_site
 from gateway.config.apart import load_apart
 from gateway.logs import log_to_stderr
-from gateway.plan import check_fits, loads, plan_json, plan_text, warnings
+from gateway.plan import check_fits, loads, warnings
+from gateway.plan_view import plan_json, plan_text
 from gateway.status import Busy, ask, sole_owner
 from wire.errors import ConfigError, GaugelineError
 
@@ -76,8 +78,9 @@ def parser() -> argparse.ArgumentParser:
     plan = add(
         "plan",
         "show every request and the load of every line",
-        "Tells which registers are asked for together, what each request costs on the wire, and how much of each "
-        "line's time is taken; nothing is sent.",
+        "Tells for every line what is asked for together, the bytes of request and answer (5+10), what each request "
+        "costs on the wire, how much of the line's time is taken, and the reserve for one silent device; or that its "
+        "devices speak by themselves. Nothing is sent. Ends with 1 when a line cannot keep its plan.",
     )
     plan.add_argument("--json", action="store_true", help="one JSON object a line")
     status = add(
@@ -99,7 +102,9 @@ def parser() -> argparse.ArgumentParser:
         "outbox. Needs `commands: {write: true}` in site.yaml. Asks the running gateway when there is one.",
     )
     write.add_argument("tag", metavar="DEVICE/TAG", help="such as press/setpoint")
-    write.add_argument("value", metavar="VALUE", help="in the unit of the tag; on or off for a coil")
+    write.add_argument(
+        "value", metavar="VALUE", help="in its unit; on or off for a coil or a bit; the name of a state; a text"
+    )
     write.add_argument("--yes", action="store_true", help="do not ask")
     write.add_argument("--json", action="store_true", help="the record, as one JSON object")
     return top
@@ -159,8 +164,12 @@ def main(argv: list[str]) -> int:
 
 
 def _plan(site: Site, found: list[LineLoad], as_json: bool) -> None:
-    for load in found:
-        print(json.dumps(plan_json(load)) if as_json else "\n".join(plan_text(load)))
+    width = shutil.get_terminal_size((100, 24)).columns
+    for i, (line, load) in enumerate(zip(site.lines, found, strict=True)):
+        if as_json:
+            print(json.dumps(plan_json(line, load)))
+        else:
+            print("\n" * bool(i) + "\n".join(plan_text(line, load, width)))
     for problem in warnings(site, found):
         print(f"warning: {problem}", file=sys.stderr)
 
@@ -250,13 +259,22 @@ def _status_text(status: dict[str, Any]) -> str:
     for name, line in status["lines"].items():
         lines.append(f"line {name}: {line['state']}" + (f"; {line['last_error']}" if line.get("last_error") else ""))
         for device, unit in line.get("units", {}).items():
-            if unit.get("illegal"):
-                lines.append(f"device {device}: found illegal: {', '.join(unit['illegal'])}")
+            lines += [f"device {device}: {said}" for said in _walls(unit)]
     for asset, scoring in status["scoring"].items():
         lines.append(f"scoring {asset}: {scoring['state']}" + (f"; {scoring['problem']}" if scoring["problem"] else ""))
     if status["gaps"]:
         lines.append(f"gaps on record: {len(status['gaps'])} (see --json)")
     return "\n".join(lines)
+
+
+def _walls(unit: dict[str, Any]) -> list[str]:
+    """What became of addresses that a device refused."""
+    said = [
+        f"{len(unit[key])} {words}: {', '.join(unit[key])}"
+        for key, words in (("illegal", "found illegal"), ("suspected", "refused once, asked again soon"))
+        if unit.get(key)
+    ]
+    return [*said, *([f"{unit['healed']} found illegal answered again"] if unit.get("healed") else [])]
 
 
 _SHOWN = ("produced", "confirmed", "in_flight", "suppressed", "refused", "dropped", "parked")

@@ -24,7 +24,8 @@ class WritingModbusDriver(ModbusDriver):
             raise LineDown(f"{self._where()}: the line is not open")
         if self._busy_s + self._gap_s > self._now_s():
             await self._listen(self._gap_s)
-        function = 5 if table == "coil" else 6 if len(words) == 1 else 16
+        only_multiple = any(d.write_multiple_only for d in self._line.devices if d.unit_id == unit_id)
+        function = 5 if table == "coil" else 6 if len(words) == 1 and not only_multiple else 16
         before = self._replies
         if isinstance(before, RtuReplies):
             self._replies = RtuReplies(_WriteFence(self._fence, unit_id, function))

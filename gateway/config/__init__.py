@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.config import checks, convert, derived, named, registers
+from gateway.config.assets import Owners, check_assets
 from gateway.config.convert import Broker, OutboxSettings, Site
 from gateway.config.frame_checks import is_modbus
 from gateway.config.site import AssetConfig, BrokerConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
@@ -35,25 +36,24 @@ def load_site(path: Path) -> Site:
     _check_tags(file, devices, tags, line_of)
     made_tags = {d.id: [t for tag in tags[i].values() for t in named.with_bits(tag)] for i, d in devices.items()}
     ids = {str(entry["id"]) for entry in _list(file, "devices") if isinstance(entry, dict) and "id" in entry}
-    checks.check_assets(file, assets, ids, {d: {t.name for t in found} for d, found in made_tags.items()})
-    kin = {device: asset.devices for asset in assets.values() for device in asset.devices}
-    scope_of = {d.id: derived.Scope(d.id, kin.get(d.id, ()), made_tags) for d in devices.values()}
+    check_assets(file, assets, ids, made_tags)
+    owners = Owners(assets.values(), made_tags)
+    scopes = derived.Scopes(made_tags, owners)
     for i, device in devices.items():
         for j, tag in tags[i].items():
-            derived.check_derived(file, ("devices", i, "tags", j), tag, scope_of[device.id])
+            derived.check_derived(file, ("devices", i, "tags", j), tag, scopes.of(device.id, tag))
     models = {i: _model(file, i, asset) for i, asset in assets.items()}
     broker = _broker(file) if file.given(("broker",)) else None
     file.raise_problems()
     if top is None or broker is None:
         raise ConfigError(f"{path}: not usable")  # unreachable: their problems have been raised above
 
-    owner = {device: asset.id for asset in assets.values() for device in asset.devices}
     made = [
-        convert.device_spec(device, made_tags[device.id], owner.get(device.id, ""), line_of[device.line].driver)
+        convert.device_spec(device, made_tags[device.id], owners.of, line_of[device.line].driver)
         for device in devices.values()
     ]
     period_s = {(d.id, p.tag.name): p.period_s or d.period_s for d in made for p in d.points}
-    made = [derived.with_derived(d, made_tags[d.id], owner.get(d.id, ""), scope_of[d.id], period_s) for d in made]
+    made = [derived.with_derived(d, made_tags[d.id], owners.of, scopes, period_s) for d in made]
     return Site(
         path=path,
         node=NodeId(top.group, top.gateway),
@@ -62,7 +62,7 @@ def load_site(path: Path) -> Site:
         outbox=OutboxSettings(path.parent / top.outbox.path, top.outbox.commit_ms, int(top.outbox.max_mb * 1e6)),
         lines=tuple(convert.line_spec(line, [d for d in made if d.line == line.name]) for line in lines.values()),
         writes=top.commands.write,
-        assets=tuple(convert.asset_spec(asset, models[i], made_tags) for i, asset in assets.items()),
+        assets=tuple(convert.asset_spec(asset, models[i], owners.tags_of(asset.id)) for i, asset in assets.items()),
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from agent.spec import REGISTERS_OF
 from gateway.config.frame_checks import check_framed, check_place, check_server, is_modbus
-from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
+from gateway.config.site import DeviceConfig, FrameConfig, LineConfig, TagConfig
 from gateway.config.write_checks import check_writable
-from gateway.config.yaml_lines import Loc, YamlFile, nearest
+from gateway.config.yaml_lines import Loc, YamlFile
 
 # What the serial drivers of Linux offer as plain termios speeds; anything else needs a custom divisor.
 BAUD_RATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
@@ -141,28 +141,3 @@ def _check_register(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
         file.problem((*loc, "address"), "must be 0 to 65535, counted from zero; 40001 in a manual is holding 0")
     elif tag.address + width - 1 > _LAST_ADDRESS:
         file.problem((*loc, "address"), f"a {kind} takes {width} registers and would reach beyond 65535")
-
-
-def check_assets(
-    file: YamlFile, assets: Mapping[int, AssetConfig], device_ids: set[str], tags: Mapping[str, set[str]]
-) -> None:
-    """Assets name devices that exist, once each; asset and device ids share one namespace."""
-    ids: set[str] = set()
-    owner: dict[str, str] = {}
-    for i, asset in assets.items():
-        if asset.id in ids:
-            file.problem(("assets", i, "id"), "duplicate asset")
-        ids.add(asset.id)
-        if asset.id in device_ids:
-            file.problem(("assets", i, "id"), "a device has this id already, and scores are published under it")
-        for j, device in enumerate(asset.devices):
-            if device not in device_ids:
-                file.problem(("assets", i, "devices", j), f"no such device{nearest(device, sorted(device_ids))}")
-            elif owner.setdefault(device, asset.id) != asset.id:
-                file.problem(("assets", i, "devices", j), f"belongs to asset {owner[device]} already")
-        for name, target in asset.inputs.items():
-            device, _, tag = target.partition("/")
-            if tag not in tags.get(device, set()):
-                file.problem(("assets", i, "inputs", name), "must be device/tag of this site")
-        if asset.inputs and asset.model is None:
-            file.problem(("assets", i, "inputs"), "only an asset with a model has inputs", shown=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from agent.spec import AssetSpec, DeviceSpec, Illegal, LineSpec, PointSpec, RawT
 from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
 from wire.ids import NodeId
 from wire.tag import Datatype, Tag
+
+AssetOf = Callable[[str, str], str]
+"""(device, tag name) -> the id of its asset, '' when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ def line_spec(line: LineConfig, devices: Sequence[DeviceSpec]) -> LineSpec:
         quiet_s=line.quiet_s,
         silent_polls=line.silent_polls,
         probe_s=line.probe_s,
+        fault_reserve=line.fault_reserve,
         devices=tuple(devices),
     )
 
@@ -160,7 +164,7 @@ def _request(device: DeviceConfig, frame: FrameConfig | None) -> bytes:
     return (device.request or "").encode(frame.encoding if frame else "ascii", "replace")
 
 
-def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset: str, driver: str) -> DeviceSpec:
+def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset_of: AssetOf, driver: str) -> DeviceSpec:
     frame = device.frame
     return DeviceSpec(
         id=device.id,
@@ -170,21 +174,25 @@ def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset: str, dri
         max_registers=device.max_registers,
         max_bits=device.max_bits,
         illegal=tuple(illegal_of(device)),
+        write_multiple_only=device.write_multiple_only,
         frame=frame_spec(frame) if frame else None,
         request=_request(device, frame),
         events=device.events,
         meter=device.meter or "",
-        points=tuple(point_spec(tag, device.id, asset, driver) for tag in tags if tag.expression is None),
+        points=tuple(
+            point_spec(tag, device.id, asset_of(device.id, tag.name), driver) for tag in tags if tag.expression is None
+        ),
     )
 
 
-def asset_spec(asset: AssetConfig, model: Path | None, tags: Mapping[str, Sequence[TagConfig]]) -> AssetSpec:
+def asset_spec(asset: AssetConfig, model: Path | None, tags: Sequence[tuple[str, TagConfig]]) -> AssetSpec:
+    """tags: (device, tag) of everything that it holds."""
     pairs = {name: target.partition("/") for name, target in asset.inputs.items()}
     return AssetSpec(
         id=asset.id,
         name=asset.name,
         kind=asset.kind,
-        tags=tuple((device, tag.name) for device in asset.devices for tag in tags[device]),
+        tags=tuple((device, tag.name) for device, tag in tags),
         model=model,
         inputs={name: (device, tag) for name, (device, _, tag) in pairs.items()},
     )

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from agent.expression import Expression
 from agent.spec import DerivedSpec, DeviceSpec, PointSpec, RawType, datatype_of
+from gateway.config.assets import Owners
+from gateway.config.convert import AssetOf
 from gateway.config.site import TagConfig
 from gateway.config.yaml_lines import Loc, YamlFile, nearest
 from wire.errors import ConfigError
@@ -22,11 +24,11 @@ _TYPES = ("float64", "float32", "bool")
 
 
 class Scope:
-    """What the expressions of one device may name: its own tags, and device/tag of devices of the same asset."""
+    """What an expression may name: the tags of its own device, and device/tag of everything of the same asset."""
 
-    def __init__(self, device: str, kin: Sequence[str], tags: Mapping[str, Sequence[TagConfig]]) -> None:
-        self._own = {tag.name: (device, tag) for tag in tags.get(device, ())}
-        self._kin = {f"{d}/{tag.name}": (d, tag) for d in kin for tag in tags.get(d, ())}
+    def __init__(self, device: str, own: Sequence[TagConfig], kin: Sequence[tuple[str, TagConfig]]) -> None:
+        self._own = {tag.name: (device, tag) for tag in own}
+        self._kin = {f"{d}/{tag.name}": (d, tag) for d, tag in kin}
         self.names = [*self._own, *self._kin]
 
     def owns(self, name: str) -> bool:
@@ -34,6 +36,21 @@ class Scope:
 
     def find(self, name: str) -> tuple[str, TagConfig] | None:
         return self._own.get(name) or self._kin.get(name)
+
+
+class Scopes:
+    """One Scope for all tags of a device that belong to the same asset."""
+
+    def __init__(self, tags: Mapping[str, Sequence[TagConfig]], owners: Owners) -> None:
+        self._tags, self._owners = tags, owners
+        self._made: dict[tuple[str, str], Scope] = {}
+
+    def of(self, device: str, tag: TagConfig) -> Scope:
+        asset = self._owners.of(device, tag.name)
+        if (device, asset) not in self._made:
+            own = self._tags.get(device, ())
+            self._made[device, asset] = Scope(device, own, self._owners.tags_of(asset))
+        return self._made[device, asset]
 
 
 def check_derived(file: YamlFile, loc: Loc, tag: TagConfig, scope: Scope) -> None:
@@ -66,17 +83,23 @@ def check_derived(file: YamlFile, loc: Loc, tag: TagConfig, scope: Scope) -> Non
 
 
 def with_derived(
-    spec: DeviceSpec, tags: Sequence[TagConfig], asset: str, scope: Scope, period_s: Periods
+    spec: DeviceSpec, tags: Sequence[TagConfig], asset_of: AssetOf, scopes: Scopes, period_s: Periods
 ) -> DeviceSpec:
     """The device with its calculated tags. Only after check_derived."""
     made = []
     for tag in tags:
         if tag.expression is None:
             continue
+        scope = scopes.of(spec.id, tag)
         found = [scope.find(name) for name in Expression(tag.expression).names]
         inputs = tuple((device, read.name) for device, read in filter(None, found))
         made.append(
-            DerivedSpec(_point(tag, spec.id, asset), tag.expression, inputs, min(period_s[key] for key in inputs))
+            DerivedSpec(
+                _point(tag, spec.id, asset_of(spec.id, tag.name)),
+                tag.expression,
+                inputs,
+                min(period_s[key] for key in inputs),
+            )
         )
     return replace(spec, derived=tuple(made))
 

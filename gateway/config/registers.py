@@ -34,7 +34,7 @@ def check_registers(file: YamlFile, loc: Loc, device: DeviceConfig, tags: Mappin
 
 def check_no_registers(file: YamlFile, loc: Loc, tags: Mapping[int, TagConfig]) -> None:
     """A device that is not Modbus is not asked for registers, at no period. loc: of the device."""
-    for key in ("max_registers", "max_bits", "illegal"):
+    for key in ("max_registers", "max_bits", "illegal", "write_multiple_only"):
         if file.given((*loc, key)):
             file.problem((*loc, key), "only a Modbus device has registers", shown=False)
     for j, tag in tags.items():

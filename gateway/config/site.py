@@ -102,6 +102,7 @@ class LineConfig(Model):
     quiet_s: Annotated[Number, Field(ge=0, le=60)] = 0.05
     silent_polls: Annotated[Whole, Field(ge=1, le=1000)] = 3
     probe_s: Seconds = 10.0
+    fault_reserve: bool = True
 
 
 def _bytes(text: str) -> str:
@@ -203,6 +204,7 @@ class DeviceConfig(Model):
     max_registers: Annotated[Whole, Field(ge=1, le=125)] = 125
     max_bits: Annotated[Whole, Field(ge=1, le=2000)] = 2000
     illegal: list[IllegalConfig] = []
+    write_multiple_only: bool = False
     frame: FrameConfig | None = None
     request: Text | None = None
     request_hex: Hex | None = None
@@ -212,15 +214,17 @@ class DeviceConfig(Model):
 
 
 class AssetConfig(Model):
-    """A thing that is maintained, with the devices that measure it and perhaps a model that judges it.
+    """A thing that is maintained, with what measures it and perhaps a model that judges it.
 
-    inputs: model input -> device/tag, for inputs that are not called like the tag.
+    devices: those that measure nothing else. tags: single ones, as device/tag. inputs: model input -> device/tag, for
+    inputs that are not called like the tag.
     """
 
     id: Annotated[str, _id("asset")]
     name: Annotated[str, Field(max_length=128)] = ""
     kind: Literal["machine", "meter", "car_park", "road", "other"] = "other"
-    devices: list[Text] = Field(min_length=1)
+    devices: list[Text] = []
+    tags: list[Text] = []
     model: Text | None = None
     inputs: dict[str, Text] = {}
 

@@ -324,16 +324,22 @@ class Notebook:
 HOLES = device(*(point(f"t{a}", "holding", a) for a in (0, 1, 5, 6)), point("gone", "holding", 8), period_s=0.02)
 
 
-async def test_holes_of_a_device_are_found_in_the_first_poll_and_never_asked_again() -> None:
+async def test_holes_of_a_device_are_found_in_the_first_poll_and_never_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Address 3 and 8 are refused; no tag but the one at 8 is ever BAD, and stamps go on rising."""
+    monkeypatch.setattr("agent.learn.CONFIRM_S", 0.2)
+    monkeypatch.setattr("agent.learn.PAUSE_S", 0.0)
     notebook = Notebook()
     async with RtuSlave(illegal=lambda table, a, n: a <= 3 < a + n or a <= 8 < a + n) as slave:
         line = LineSpec("bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.5, devices=(HOLES,))
         async with running(line, memory=notebook) as (notes, status):
-            await notes.until(lambda: len(notes.taken) >= 6)
+            await notes.until(lambda: status.unit("dev").suspected == ["holding 2-4", "holding 8"])
+            assert notebook.known["dev"] == ()
+            await notes.until(lambda: len(status.unit("dev").illegal) == 2)
         requests = len(slave.requests)
         assert notebook.known["dev"] == (Illegal("holding", 2, 5), Illegal("holding", 8, 9))
-        assert status.unit("dev").illegal == ["holding 2-4", "holding 8"]
+        assert status.unit("dev").illegal == ["holding 2-4", "holding 8"] and status.unit("dev").suspected == []
         assert notebook.places == {f"{slave.port}/1"}
         for name in ("t0", "t1", "t5", "t6"):
             samples = [s for s in notes.samples("dev") if s.name == name]
@@ -345,6 +351,34 @@ async def test_holes_of_a_device_are_found_in_the_first_poll_and_never_asked_aga
     asked = {(int.from_bytes(r[2:4], "big"), int.from_bytes(r[4:6], "big")) for r in slave.requests[requests:]}
     assert asked == {(0, 2), (5, 2), (8, 1)}, "the next start knows"
     assert status.unit("dev").illegal == ["holding 2-4", "holding 8"]
+
+
+async def test_a_stray_refusal_costs_one_request_more_and_is_gone_a_minute_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("agent.learn.CONFIRM_S", 0.15)
+    notebook, strays = Notebook(), [True]
+    spec = device(*(point(f"t{a}", "holding", a) for a in range(4)), period_s=0.02)
+    async with RtuSlave(illegal=lambda *_: bool(strays and strays.pop())) as slave:
+        line = LineSpec("bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.5, devices=(spec,))
+        async with running(line, memory=notebook) as (notes, status):
+            await notes.until(lambda: len(notes.taken) >= 1)
+            assert status.unit("dev").suspected == ["holding not across 2"]
+            await notes.until(lambda: status.unit("dev").suspected == [])
+            await notes.until(lambda: slave.requests[-1][4:6] == b"\0\x04")
+    assert set(notes.reasons("dev")) == {Reason.NONE} and notebook.known["dev"] == () and status.refused == 1
+    assert "illegal addresses" not in caplog.text
+
+
+async def test_a_new_firmware_is_found_without_deleting_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.learn.START_S", 0.1)
+    notebook = Notebook((Illegal("holding", 2, 2),))
+    spec = device(*(point(f"t{a}", "holding", a) for a in range(4)), period_s=0.02)
+    async with TcpSlave() as slave, running(tcp_line(slave, spec), memory=notebook) as (notes, status):
+        await notes.until(lambda: len(notes.taken) >= 1)
+        assert status.unit("dev").illegal == ["holding not across 2"]
+        await notes.until(lambda: notebook.known["dev"] == ())
+        assert status.unit("dev").illegal == [] and status.unit("dev").healed == 1
 
 
 async def test_tags_of_several_periods_are_asked_at_their_own() -> None:
@@ -373,7 +407,7 @@ async def test_a_device_that_refuses_everything_for_a_while_costs_one_request_a_
             asked = {r[2:4] for r in slave.requests[requests:]}
             assert len(asked) >= 4, "each in its turn"
             refusing[0] = False
-            await notes.until(lambda: status.unit("dev").illegal == [])
+            await notes.until(lambda: status.unit("dev").suspected == [])
             polls = len(notes.taken)
             await notes.until(lambda: len(notes.taken) >= polls + 3)
     last = notes.taken[-1].blocks

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.spec import Illegal
 from gateway.cli import main
 from gateway.config import load_site
+from gateway.illegal import IllegalFile, illegal_path
 from gateway.status import Busy, ask, sole_owner
 from tests.gateway.field import modbus_device, site_yaml
 from tests.gateway.host import host
@@ -119,6 +121,8 @@ async def test_run_for_seconds_without_a_broker_keeps_everything_and_ends_with_0
 async def test_a_running_gateway_is_asked_and_never_disturbed(mosquitto: Mosquitto, tmp_path: Path) -> None:
     async with modbus_device([0x3FC0, 0, 7]) as port, host(mosquitto.port) as h:
         site = site_yaml(tmp_path, mosquitto.url, port)
+        known = IllegalFile(illegal_path(tmp_path / "outbox.db"))
+        known.learned("pump", f"127.0.0.1:{port}/1", [Illegal("holding", 2, 2)])
         async with running(site) as process:
             await h.until(lambda: h.samples > 4)
             code, out, _ = await output("read", str(site), "--json", "--cycles", "2")
@@ -131,6 +135,7 @@ async def test_a_running_gateway_is_asked_and_never_disturbed(mosquitto: Mosquit
             code, out, _ = await output("status", str(site))
             assert code == 0
             assert f"online, pid {process.pid}" in out
+            assert "device pump: 1 found illegal: holding not across 2" in out
             code, _, err = await output("run", str(site))
             assert (code, f"pid {process.pid}" in err, "Traceback" in err) == (1, True, False)
             answer = await ask(load_site(site).outbox.path, {"cmd": "dance"})

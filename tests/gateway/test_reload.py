@@ -209,7 +209,7 @@ async def test_a_disk_that_refuses_leaves_the_old_lines_running(
 async def test_a_plan_that_does_not_fit_its_line_is_not_taken(tmp_path: Path) -> None:
     path = site_at(tmp_path, "mqtt://127.0.0.1:1", (1, 2), f"[{COUNT}]")
     path.write_text(path.read_text().replace("silent_polls: 1", "turnaround_s: 0.2"))
-    with pytest.raises(ConfigError, match="line b: 1 requests need"):
+    with pytest.raises(ConfigError, match=r"line b: 1 request: cycle 0.20 s of 0.05 s"):
         checked(path)
 
 

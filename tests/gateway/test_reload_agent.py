@@ -93,6 +93,7 @@ class Picky(slave.Device):
 async def test_a_reload_keeps_what_was_learned_of_illegal_addresses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agent.learn.CONFIRM_S", 0.2)
     far, url = "{name: far, table: holding, address: 5}", "mqtt://127.0.0.1:1"
     fan = Picky()
     async with modbus_device([0x3FC0, 0, 7]) as a, slave.tcp(fan) as b:

@@ -227,5 +227,5 @@ def test_what_is_encoded_is_decoded_to_the_same(raw: str, order: Any, scale: flo
 def test_what_does_not_fit_the_type_is_refused() -> None:
     with pytest.raises(ConfigError, match="does not fit into uint16"):
         encode(point("a", "holding", 0, "uint16", writable=True), "70000")
-    with pytest.raises(ConfigError, match="a string cannot be written"):
-        encode(point("a", "holding", 0, "string", length=4, writable=True), "abc")
+    with pytest.raises(ConfigError, match="a bcd16 cannot be written"):
+        encode(point("a", "holding", 0, "bcd16", writable=True), "12")
