@@ -1,6 +1,6 @@
 # make demo   the whole chain on this machine   (FOR=60 REPORT=report.json STORE=... PORT=8080)
 # make test   the whole test suite, servers included
-# make setup | lint | bench | models
+# make setup | lint | bench | soak | models
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,8 +10,10 @@ REPORT ?=
 STORE  ?=
 PORT   ?=
 ARGS   ?=
+MINUTES ?= 30
+SEED   ?= 1
 
-.PHONY: demo test setup lint bench models lock proto servers browser-servers clean help
+.PHONY: demo test setup lint bench soak models lock proto servers browser-servers clean help
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -43,6 +45,10 @@ lint: setup
 
 bench: servers
 	@$(RUN)/python -m benchmarks $(ARGS)
+
+# A whole plant with every fault of the simulator at random: MINUTES=30 SEED=1
+soak: servers
+	@$(RUN)/python -m benchmarks.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 # The packaged models, rebuilt from the simulator's normal operation to the same bytes.
 models: setup

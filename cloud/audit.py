@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cloud.balance import Balance, Counts
+from cloud.balance import DUPLICATES, Balance, Counts
 from cloud.counters import DropRecord, EpochSaid
 from cloud.dead_letters import DeadLetters
 from cloud.ledger import LAST, Ledger, Sums
@@ -76,7 +76,10 @@ def balance_of(facts: Facts) -> Balance:
     _dead_letters(facts, found)
     balance = Balance(dict(found), strangers=strangers)
     for (node, name), value in facts.figures.items():
-        if name == "duplicates":
+        kind, _, device = name.partition("/")
+        if kind == DUPLICATES and device:
+            balance.repeated[node, device] = value
+        elif kind == DUPLICATES:
             balance.duplicates[node] = value
     for record in facts.gaps:
         balance.gaps[record.key.node] = balance.gaps.get(record.key.node, 0) + 1

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, field, fields
 
 from wire.ids import NodeId
 
+DUPLICATES = "duplicates"
+"""The figure of a gateway; `duplicates/<device>` is that of one of its devices."""
+
 
 @dataclass(slots=True)
 class Counts:
@@ -39,12 +42,14 @@ class Counts:
 class Balance:
     """The audit's result.
 
-    devices: (edge node, device) -> counts. duplicates: batches that came again and were not stored again.
+    devices: (edge node, device) -> counts. duplicates: batches that came again and were not stored again; repeated:
+    those of each device (the rest were records of the gateway itself).
     gaps: gap records, one per start of a gateway that had run before. strangers: rows of nodes that send no counters.
     """
 
     devices: dict[tuple[NodeId, str], Counts] = field(default_factory=dict)
     duplicates: dict[NodeId, int] = field(default_factory=dict)
+    repeated: dict[tuple[NodeId, str], int] = field(default_factory=dict)
     gaps: dict[NodeId, int] = field(default_factory=dict)
     strangers: int = 0
 
@@ -81,6 +86,9 @@ class Balance:
             "duplicates": sum(self.duplicates.values()),
             "gaps": sum(self.gaps.values()),
             "strangers": self.strangers,
-            "devices": {f"{node}/{device}": c.as_json() for (node, device), c in sorted(self.devices.items())},
+            "devices": {
+                f"{node}/{device}": {**counts.as_json(), "duplicates": self.repeated.get((node, device), 0)}
+                for (node, device), counts in sorted(self.devices.items())
+            },
             "gateways": gateways,
         }

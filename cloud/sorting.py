@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from cloud.balance import DUPLICATES
 from cloud.counters import parse_record
 from cloud.dead_letters import Letter
 from cloud.ledger import Index, Ledger, entry_of
@@ -65,7 +66,8 @@ class Sorter:
         """The round is written: what it counted counts. A round that failed is sorted again."""
         self.figures.update(done.figures)
         for (_, name), n in done.figures.items():
-            self._stats.counters[name] += n
+            if "/" not in name:
+                self._stats.counters[name] += n
         for doubt in done.doubts:
             self._doubts[doubt] = self._doubts.pop(doubt, 0) + 1
         while len(self._doubts) > MOST_DOUBTED:
@@ -93,7 +95,9 @@ class Sorter:
         digest = known.get(key)
         if digest == tag.digest:
             # Also a twin in this round: it is stored with it, and confirmed once.
-            done.figures[data.node, "duplicates"] += 1
+            done.figures[data.node, DUPLICATES] += 1
+            if data.device:
+                done.figures[data.node, f"{DUPLICATES}/{data.device}"] += 1
             done.stored[key] = digest
         elif not digest_fits(data):
             self._doubt(data, key, done)

@@ -34,8 +34,8 @@ class Planned:
 
     def _random(self, mean_pause_s: float) -> Iterator[Window]:
         dice, end = Noise(self._names[0], *self._names[1:]), 0.0
-        while True:
-            begin = end - mean_pause_s * math.log(1.0 - dice.uniform())
+        last_s = math.inf if self.fault.until_s is None else self.fault.until_s
+        while (begin := end - mean_pause_s * math.log(1.0 - dice.uniform())) <= last_s:
             end = begin + self.fault.for_s
             yield Window(self.fault.kind, begin, end)
 
@@ -47,7 +47,8 @@ class Planned:
                 return 0
             return 1 if self.fault.every_s is None else 1 + int(since // self.fault.every_s)
         while not self._begins or self._begins[-1] <= t_s:
-            self._begins.append(next(self._ahead).from_s)
+            ahead = next(self._ahead, None)
+            self._begins.append(math.inf if ahead is None else ahead.from_s)
         return bisect_right(self._begins, t_s)
 
     def begin_s(self, number: int) -> float:

@@ -20,7 +20,8 @@ Positive = Annotated[float, Field(gt=0)]
 
 class FaultSettings(BaseModel):
     """One fault: from `at_s` for `for_s`, and again every `every_s` when that is given; or at random,
-    `rate_per_h` times in an hour on average. These are simulated seconds; `delay_s` and `gap_s` are real ones.
+    `rate_per_h` times in an hour on average, and never begins after `until_s`. These are simulated seconds; `delay_s`
+    and `gap_s` are real ones.
 
     Answers, each with probability `chance`:
     silent: none. late: `delay_s` later, or anything between that and `delay_max_s`; the answers of one unit of a bus
@@ -47,6 +48,7 @@ class FaultSettings(BaseModel):
     for_s: Positive
     every_s: Positive | None = None
     rate_per_h: Positive | None = None
+    until_s: Positive | None = None
     chance: Annotated[float, Field(gt=0, le=1)] = 1.0
     delay_s: Positive = 1.0
     delay_max_s: Positive | None = None
@@ -63,6 +65,8 @@ class FaultSettings(BaseModel):
             raise ValueError("give either at_s (by schedule) or rate_per_h (at random)")
         if self.rate_per_h is not None and self.every_s is not None:
             raise ValueError("every_s goes with at_s, not with rate_per_h")
+        if self.until_s is not None and self.rate_per_h is None:
+            raise ValueError("until_s goes with rate_per_h, not with at_s")
         if self.every_s is not None and self.every_s <= self.for_s:
             raise ValueError(f"every_s ({self.every_s:g}) must be longer than for_s ({self.for_s:g})")
         if self.delay_max_s is not None and self.delay_max_s < self.delay_s:

@@ -7,12 +7,12 @@ import fcntl
 import os
 import pty
 import struct
-import tempfile
 import termios
 import tty
 from collections.abc import Callable
 from pathlib import Path
 
+from firmware_sim import own_folder
 from firmware_sim.errors import ScenarioError
 
 # Linux keeps about this much for a reader that does not read; a UART's driver drops what comes after.
@@ -26,13 +26,13 @@ class PtyPort:
         self._line, self._path = line, path
         self.char_s = bits_per_char / baud
         self._device = self._reader = -1
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
 
     def open(self) -> Path:
         """Raises ScenarioError when the link cannot be made."""
         if self._path is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="gaugeline-sim-")
-            self._path = Path(self._folder.name) / self._line
+            self._folder = own_folder.make()
+            self._path = self._folder / self._line
         self._device, self._reader = pty.openpty()
         tty.setraw(self._reader)
         # Our own hold on the reader's end keeps the line alive while readers come and go.
@@ -62,7 +62,7 @@ class PtyPort:
         os.close(self._reader)
         self._device = self._reader = -1
         if self._folder is not None:
-            self._folder.cleanup()
+            own_folder.remove(self._folder)
 
     def _name(self) -> str:
         return os.ttyname(self._reader)

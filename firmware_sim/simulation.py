@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from itertools import chain
 from typing import Protocol
 
+from firmware_sim import own_folder
 from firmware_sim.clock import SimClock
 from firmware_sim.devices import AnySettings, build
 from firmware_sim.devices.device import Device, PolledDevice, StreamingDevice, Window
@@ -64,6 +65,7 @@ class Simulation:
         """Calls `ready` with one entry per device once all listen; runs until `stop`. Raises ScenarioError."""
         scenario = self.scenario
         self.prepare()
+        own_folder.sweep()
         with ExitStack() as opened:
             self.truth.open()
             opened.callback(self.truth.close)

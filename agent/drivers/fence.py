@@ -45,7 +45,7 @@ class Fence:
         # (unit id, span) -> the least widening upwards and downwards that was refused
         self._refused: dict[tuple[int, Span], tuple[int, int]] = {}
         self._refusing: set[int] = set()  # units that refused something while more than one answer could be meant
-        self._live = False
+        self._live: int | None = None  # the unit whose request is out
 
     def needed(self, unit_id: int, span: Span, now_s: float) -> bool:
         """True when an unanswered request of the unit would be answered in the shape of this one.
@@ -93,11 +93,11 @@ class Fence:
     def asked(self, unit_id: int, span: Span, now_s: float) -> None:
         """A request goes out. Only after needed() said no."""
         self._pending.setdefault(unit_id, []).append(_Pending(*shape(span), now_s))
-        self._live = True
+        self._live = unit_id
 
     def gave_up(self) -> None:
         """The last request asked has timed out; it may still be answered."""
-        self._live = False
+        self._live = None
 
     def heard(self, unit_id: int, function: int, size: int, refused: bool) -> Verdict:
         """Whose answer a sound frame is. size: bytes of data; refused: it is an exception to that function."""
@@ -108,12 +108,12 @@ class Fence:
         if refused and len(fits) > 1:
             self._refusing.add(unit_id)
             return "late"
-        ours = self._live and fits[-1] == len(pending) - 1
+        ours = self._live == unit_id and fits[-1] == len(pending) - 1
         # What was asked before it will not be answered any more, unless something let it be overtaken.
         self._ghosts.setdefault(unit_id, []).extend(pending[: fits[-1]])
         del pending[: fits[-1] + 1]
         if ours:
-            self._live = False
+            self._live = None
             if not refused:
                 self._refusing.discard(unit_id)
         return "ours" if ours else "late"

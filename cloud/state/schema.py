@@ -67,7 +67,7 @@ births = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 
-# Counts of events per edge node that outlive the process: 'duplicates', ...
+# Counts of events per edge node that outlive the process: 'duplicates', 'duplicates/<device>', ...
 figures = Table(
     "figures",
     metadata,

@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from firmware_sim import yaml_lines
 from firmware_sim.demo.chain import Chain
+from firmware_sim.demo.host_api import HostTroubleError
 from firmware_sim.demo.processes import DemoError, gaugeline
 from firmware_sim.demo.site import GATEWAY, GROUP
 from firmware_sim.demo.witness import compare_all, read_truth, served_values, true_windows
 
 COUNTED = ("produced", "suppressed", "stored", "dead_letters", "dropped", "in_flight", "collided", "duplicates", "lost")
-PER_DEVICE = tuple(name for name in COUNTED if name != "duplicates")  # a batch seen again is counted per gateway
 PACKAGES = ("gaugeline", "pymodbus", "onnxruntime", "protobuf")
 NOTICED_WITHIN_MS = (
     15_000  # the demo's model needs some 2 s; a run that ends right after the failure began says nothing
@@ -38,20 +39,35 @@ def outbox_counters(site: Path) -> dict[str, dict[str, int]]:
 def reconcile(balance: dict[str, Any], counters: dict[str, dict[str, int]], gateway: str = GATEWAY) -> dict[str, Any]:
     """The host's balance with `produced` as the outbox counted it, so that nobody marks his own work.
 
-    lost = produced - stored - dead letters - dropped - in flight - collided, of the whole and per device.
+    lost = produced - stored - dead letters - dropped - in flight - collided, of the whole, per gateway and per device.
     """
     prefix = f"{GROUP}/{gateway}/"
     hosts = {name.removeprefix(prefix): entry for name, entry in balance["devices"].items()}
     devices: dict[str, dict[str, Any]] = {}
     for device in sorted(hosts.keys() | counters.keys()):
-        entry = dict.fromkeys(PER_DEVICE, 0) | {k: v for k, v in hosts.get(device, {}).items() if k in PER_DEVICE}
+        entry = dict.fromkeys(COUNTED, 0) | {k: v for k, v in hosts.get(device, {}).items() if k in COUNTED}
         for name in ("produced", "suppressed"):
             entry[name] = counters.get(device, {}).get(name, 0)
         entry["lost"] = entry["produced"] - sum(entry[name] for name in OUT)
         devices[device] = entry
-    total = {**balance, **{name: sum(entry[name] for entry in devices.values()) for name in ("produced", "suppressed")}}
+    summed = {name: sum(entry[name] for entry in devices.values()) for name in ("produced", "suppressed")}
+    gateways = {}
+    for name, told in balance["gateways"].items():
+        gateways[name.rpartition("/")[2]] = entry = {**told, **summed} if name == prefix[:-1] else {**told}
+        entry["lost"] = entry["produced"] - sum(entry[each] for each in OUT)
+    total = {**balance, **summed}
     total["lost"] = total["produced"] - sum(total[name] for name in OUT)
-    return {**total, "devices": devices}
+    return {**total, "devices": devices, "gateways": gateways}
+
+
+def gaps_of(device: str, site: Any, records: Sequence[Mapping[str, Any]]) -> int:
+    """How many gap records name a line of this device; of an asset's scores, a line of any of its devices.
+
+    site: site.yaml as read. records: those of `/api/records?kind=gap`.
+    """
+    of_asset = {each["id"]: set(each["devices"]) for each in site["assets"]}
+    lines = {each["line"] for each in site["devices"] if each["id"] in of_asset.get(device, {device})}
+    return sum(any(gap["line"] in lines for gap in record["lines"]) for record in records)
 
 
 def overlap(detected: Sequence[tuple[int, int]], true: Sequence[tuple[int, int]]) -> bool:
@@ -60,8 +76,47 @@ def overlap(detected: Sequence[tuple[int, int]], true: Sequence[tuple[int, int]]
 
 
 def make_report(chain: Chain, sampling_s: float, ended_ms: int) -> dict[str, Any]:
-    """The report of a run whose gateway has ended and whose cloud still answers. Times in epoch milliseconds."""
-    balance = reconcile(chain.api.balance(), outbox_counters(chain.site), chain.gateway)
+    """The report of a run whose gateway has ended and whose cloud still answers. Times in epoch milliseconds.
+
+    `database` says why the database could not be asked, '' when it could. What only it knows is null then, and what
+    the gateway's outbox holds is in flight.
+    """
+    counters = outbox_counters(chain.site)
+    ran = {
+        "rss_mb": {name: child.usage.rss_mb for name, child in chain.children.items()},
+        "cpu_percent": {name: child.usage.cpu_percent for name, child in chain.children.items()},
+        "sampling_s": round(sampling_s, 1),
+        "started_ms": chain.started_ms,
+        "ended_ms": ended_ms,
+    }
+    try:
+        return {"database": "", **_with_database(chain, counters, ended_ms), **ran}
+    except HostTroubleError as fault:
+        return {"database": str(fault), **_without_database(chain, counters), **ran}
+
+
+def _without_database(chain: Chain, counters: dict[str, dict[str, int]]) -> dict[str, Any]:
+    known = ("produced", "suppressed", "dropped", "in_flight")
+    devices = {
+        device: {**dict.fromkeys((*COUNTED, "gaps")), **{name: entry[name] for name in known}}
+        for device, entry in sorted(counters.items())
+    }
+    total = {
+        **dict.fromkeys((*COUNTED, "gaps")),
+        **{name: sum(entry[name] for entry in counters.values()) for name in known},
+    }
+    return {
+        **total,
+        "devices": devices,
+        "gateways": {chain.gateway: total},
+        "versions": {**versions(), "store": None, "broker": chain.broker_name},
+    }
+
+
+def _with_database(chain: Chain, counters: dict[str, dict[str, int]], ended_ms: int) -> dict[str, Any]:
+    balance = reconcile(chain.api.balance(), counters, chain.gateway)
+    site, gaps = yaml_lines.load(chain.site), chain.api.get("/api/records", kind="gap")
+    devices = {device: {**entry, "gaps": gaps_of(device, site, gaps)} for device, entry in balance["devices"].items()}
     stats = chain.api.get("/api/stats")
     truth = list(read_truth(chain.truth))
     served = served_values(truth)
@@ -77,16 +132,12 @@ def make_report(chain: Chain, sampling_s: float, ended_ms: int) -> dict[str, Any
     return {
         **{name: balance[name] for name in COUNTED},
         "gaps": balance["gaps"],
-        "devices": balance["devices"],
+        "devices": devices,
+        "gateways": balance["gateways"],
         "anomalies": {"detected": [list(d) for d in detected], "true": [list(t) for t in true]},
         "true_window_hit": overlap(detected, true),
         "values_compared": asdict(compared),
         "latency_ms": {"p50": stats["latency_ms"]["p50"], "p99": stats["latency_ms"]["p99"]},
-        "rss_mb": {name: child.usage.rss_mb for name, child in chain.children.items()},
-        "cpu_percent": {name: child.usage.cpu_percent for name, child in chain.children.items()},
-        "sampling_s": round(sampling_s, 1),
-        "started_ms": chain.started_ms,
-        "ended_ms": ended_ms,
         "versions": {**versions(), **stats["versions"], "store": stats["store"], "broker": chain.broker_name},
     }
 
@@ -107,6 +158,11 @@ def write_report(report: dict[str, Any], path: Path) -> None:
 
 def shortcomings(report: dict[str, Any]) -> list[str]:
     """What a person must be told about the run; empty when all is as promised."""
+    if report["database"]:
+        return [
+            f"the database was down to the end ({report['database']}); {report['in_flight']} samples wait in the "
+            "gateway's outbox, and what is stored could not be counted"
+        ]
     found = []
     if report["lost"] != 0:
         found.append(f"{report['lost']} samples are neither stored nor on a list that says why not")
@@ -126,7 +182,12 @@ def shortcomings(report: dict[str, Any]) -> list[str]:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """The end of a run in four lines."""
+    """The end of a run in a few lines."""
+    if report["database"]:
+        return (
+            f"produced {report['produced']}, held back by deadband {report['suppressed']}, "
+            f"in flight {report['in_flight']}, dropped {report['dropped']}; the database could not be asked"
+        )
     compared, latency = report["values_compared"], report["latency_ms"]
     return (
         f"produced {report['produced']} = stored {report['stored']} + dead letters {report['dead_letters']}"

@@ -179,6 +179,15 @@ def test_a_frame_of_nobody_is_foreign() -> None:
     assert fence.heard(1, 3, 2, False) == "ours"
 
 
+def test_a_late_answer_of_one_unit_leaves_its_neighbours_request_waiting_for_its_own() -> None:
+    fence, span = Fence(), Span("holding", 0, 2)
+    fence.asked(3, span, 0.0)
+    fence.gave_up()
+    fence.asked(4, span, 1.0)
+    assert fence.heard(3, *shape(span), False) == "late"
+    assert fence.heard(4, *shape(span), False) == "ours"
+
+
 def test_a_fence_never_asks_what_the_device_must_not_be_asked() -> None:
     def allowed(unit_id: int, span: Span) -> bool:
         return span.table == "holding" and span.address + span.count <= 3

@@ -114,10 +114,15 @@ def any_request(dice: random.Random) -> tuple[int, Span]:
     return dice.choice([1, 2]), Span(table, dice.choice([0, 10, 20, 30]), dice.choice([2, 2, 2, 5]))
 
 
-@pytest.mark.parametrize("kind", [RtuSlave, RtuTcpSlave])
-@pytest.mark.parametrize("overtakes", [False, True])
-async def test_late_answers_never_become_another_registers_value(overtakes: bool, kind: type[RtuSlave]) -> None:
-    """The long run, 10,000 polls, is benchmarks/late_replies.py."""
+async def test_late_answers_never_become_another_registers_value() -> None:
+    """Four lines at once: waiting is most of it. The long run, 10,000 polls, is benchmarks/late_replies.py."""
+    async with asyncio.TaskGroup() as lines:
+        for overtakes in (False, True):
+            for kind in (RtuSlave, RtuTcpSlave):
+                lines.create_task(every_value_is_right(overtakes, kind), name=f"{kind.__name__} {overtakes}")
+
+
+async def every_value_is_right(overtakes: bool, kind: type[RtuSlave]) -> None:
     dice, right, failed = random.Random(5), 0, 0
     async with late_device(4, overtakes, kind) as slave:
         driver = any_rtu(slave)
@@ -132,7 +137,7 @@ async def test_late_answers_never_become_another_registers_value(overtakes: bool
                 assert list(answer.words) == words(span.table, span.address, span.count)
                 right += 1
         await driver.close()
-    assert right > 50 and failed > 20 and driver.late > 20, "the test must meet both kinds"
+    assert right > 50 and failed > 20 and driver.late > 20, f"{kind}, {overtakes}: the test must meet both kinds"
 
 
 async def test_without_our_driver_the_same_device_gives_wrong_values() -> None:

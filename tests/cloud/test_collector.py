@@ -76,6 +76,7 @@ async def test_a_batch_that_comes_again_is_confirmed_again_and_stored_once(
         async with asyncio.timeout(10):
             while (await host.balance()).duplicates != {NODE: 3}:  # written down
                 await asyncio.sleep(0.1)
+        assert (await host.balance()).repeated == {(NODE, "pump-1"): 3}
 
 
 async def test_a_known_key_with_other_content_becomes_a_dead_letter(

@@ -280,14 +280,14 @@ class TestBalance:
         assert (balance.strangers, balance.devices, balance.ok) == (5, {}, True)
 
     def test_the_json_names_every_figure(self) -> None:
-        facts = replace(
-            self.FACTS, said={(NODE, "e1"): said(produced=100, suppressed=1)}, figures={(NODE, "duplicates"): 4}
-        )
+        figures = {(NODE, "duplicates"): 4, (NODE, "duplicates/d"): 3}  # the fourth was a record of the gateway
+        facts = replace(self.FACTS, said={(NODE, "e1"): said(produced=100, suppressed=1)}, figures=figures)
         found = balance_of(facts).as_json()
         wanted = "ok produced suppressed refused stored dead_letters dropped in_flight collided duplicates gaps lost"
         assert set(wanted.split()) <= set(found)
         assert json.loads(json.dumps(found))["devices"]["plant/gw-1/d"]["stored"] == 100
         assert (found["ok"], found["duplicates"]) == (True, 4)
+        assert (found["devices"]["plant/gw-1/d"]["duplicates"], found["gateways"]["plant/gw-1"]["duplicates"]) == (3, 4)
 
 
 HUGE = 10**22  # beyond the 64 bits of a database

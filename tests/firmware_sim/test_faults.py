@@ -45,6 +45,16 @@ def test_random_windows_are_fixed_by_the_seed_and_never_overlap(second: int, see
     assert planned.ended_s(second) == (ended[-1] if ended else None)
 
 
+def test_random_windows_end_where_the_scenario_says_so() -> None:
+    endless, planned = (Planned(fault(at_s=None, rate_per_h=600, for_s=2, until_s=u)) for u in (None, 60.0))
+    windows = list(planned.windows())
+    assert windows == list(islice(endless.windows(), len(windows)))
+    assert len(windows) > 3 and windows[-1].from_s <= 60.0
+    assert planned.window(windows[-1].from_s) == windows[-1]
+    assert planned.window(1e6) is None and planned.window(2e6) is None
+    assert planned.ended_s(1e6) == windows[-1].to_s
+
+
 def test_random_windows_keep_their_rate() -> None:
     windows = list(islice(Planned(fault(at_s=None, rate_per_h=60, for_s=1)).windows(), 2000))
     assert windows[-1].to_s / 2000 == pytest.approx(61, rel=0.08)
@@ -63,6 +73,7 @@ def test_the_first_fault_of_the_scenario_wins() -> None:
         ({"at_s": None}, "give either at_s .* or rate_per_h"),
         ({"rate_per_h": 3}, "give either at_s .* or rate_per_h"),
         ({"at_s": None, "rate_per_h": 3, "every_s": 5}, "every_s goes with at_s"),
+        ({"until_s": 3}, "until_s goes with rate_per_h"),
         ({"kind": "late", "delay_s": 2, "delay_max_s": 1}, r"delay_max_s \(1\) must be at least delay_s \(2\)"),
         ({"kind": "drift"}, "drift needs size"),
         ({"kind": "write_clamped"}, "write_clamped needs low, high or both"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -12,13 +13,24 @@ from typing import Any
 import psutil
 import pytest
 
+from firmware_sim.demo.host_api import HostApi
 from firmware_sim.demo.processes import DemoError, free_port, gaugeline
 from firmware_sim.demo.witness import read_truth
 from tests.servers import InfluxDB
 
 
-def demo(folder: Path, *arguments: str) -> list[str]:
-    return gaugeline("demo", "--folder", str(folder), "--http", f"127.0.0.1:{free_port()}", *arguments)
+def demo(folder: Path, *arguments: str, port: int | None = None) -> list[str]:
+    return gaugeline("demo", "--folder", str(folder), "--http", f"127.0.0.1:{port or free_port()}", *arguments)
+
+
+def wait_for_anomaly(port: int, timeout_s: float) -> None:
+    """Until the host has one on record; what is found in the end is judged by the report."""
+    api, until = HostApi(f"http://127.0.0.1:{port}"), time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        with contextlib.suppress(DemoError):  # it is still starting
+            if api.anomalies(0, time.time_ns() // 1_000_000):
+                return
+        time.sleep(0.5)
 
 
 def check(report: dict[str, Any]) -> None:
@@ -32,6 +44,9 @@ def check(report: dict[str, Any]) -> None:
     assert set(devices) == {"machine-1", "machine-plc", "meter-rtu-7", "road-detector", "parking-plc"}
     assert all(entry["lost"] == 0 and entry["stored"] > 0 for entry in devices.values()), devices
     assert sum(entry["produced"] for entry in devices.values()) == report["produced"]
+    assert {(entry["duplicates"], entry["gaps"]) for entry in devices.values()} == {(0, 0)}
+    [gateway] = report["gateways"].values()
+    assert (gateway["produced"], gateway["lost"], gateway["gaps"]) == (report["produced"], 0, 0)
     assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
     assert set(report["rss_mb"]) == set(report["cpu_percent"]) == {"broker", "simulator", "cloud", "gateway"}
     assert all(mb > 1 for mb in report["rss_mb"].values())
@@ -40,9 +55,10 @@ def check(report: dict[str, Any]) -> None:
 
 def test_the_demo_finds_the_failure_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
     report_file, folder = tmp_path / "report.json", tmp_path / "demo"
-    command = demo(folder, "--embedded-broker", "--report", str(report_file))
+    port = free_port()
+    command = demo(folder, "--embedded-broker", "--report", str(report_file), port=port)
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    time.sleep(42)
+    wait_for_anomaly(port, 50)
     children = psutil.Process(run.pid).children(recursive=True)
     assert len(children) >= 4
     run.send_signal(signal.SIGINT)
@@ -89,6 +105,13 @@ def test_a_database_that_is_down_is_told_and_nothing_is_left_running(tmp_path: P
     assert ended.returncode == 1, told
     assert "Traceback" not in told
     assert "sampling goes on, the gateway keeps what it takes: the database does not answer" in told
+    assert "error: the database was down to the end" in told
+    report = json.loads(report_file.read_text())
+    assert report["database"].startswith("the database does not answer")
+    assert report["stored"] is None and report["lost"] is None, "nobody counted them"
+    assert report["in_flight"] == report["produced"] > 100, "all of it waits in the outbox"
+    assert sum(entry["in_flight"] for entry in report["devices"].values()) == report["in_flight"]
+    assert report["gateways"].keys() and report["rss_mb"]["gateway"] > 1
 
 
 def test_a_demo_that_cannot_start_is_a_demo_error(tmp_path: Path) -> None:

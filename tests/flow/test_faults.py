@@ -44,7 +44,7 @@ def test_nothing_is_lost_or_doubled_through_kills_of_gateway_broker_and_collecto
         time.sleep(2.0)
 
     plant.broker.stop()
-    time.sleep(10.0)
+    time.sleep(4.0)
     plant.broker.start()
 
     for host in plant.hosts.values():

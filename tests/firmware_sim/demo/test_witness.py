@@ -78,7 +78,12 @@ def test_true_windows_are_cut_to_the_run_and_the_last_word_counts() -> None:
 def balance(**changes: object) -> dict[str, object]:
     entry = dict.fromkeys(("produced", "suppressed", "stored", "dead_letters", "dropped", "in_flight", "collided"), 0)
     device = {**entry, "produced": 10, "stored": 10, **changes}
-    return {**device, "duplicates": 0, "gaps": 0, "devices": {"demo-plant/demo-gateway/pump": device}}
+    total = {**device, "duplicates": 0, "gaps": 0}
+    return {
+        **total,
+        "devices": {"demo-plant/demo-gateway/pump": device},
+        "gateways": {"demo-plant/demo-gateway": total},
+    }
 
 
 def test_produced_is_what_the_outbox_counted_whatever_the_host_believes() -> None:
@@ -101,7 +106,7 @@ def test_rows_of_an_earlier_run_in_the_same_database_are_not_this_runs() -> None
 
 
 def test_what_falls_short_is_said() -> None:
-    good = {**reconcile(balance(), {"pump": {"produced": 10, "suppressed": 0}}),
+    good = {**reconcile(balance(), {"pump": {"produced": 10, "suppressed": 0}}), "database": "",
             "values_compared": {"checked": 10, "wrong": 0}, "true_window_hit": True,
             "anomalies": {"detected": [[1, 2]], "true": [[0, 20_000]]}}  # fmt: skip
     assert shortcomings(good) == []
@@ -111,4 +116,7 @@ def test_what_falls_short_is_said() -> None:
     assert "not noticed" in shortcomings({**good, "true_window_hit": False})[0]
     just_begun = {"detected": [], "true": [[0, 5_000]]}
     assert shortcomings({**good, "true_window_hit": False, "anomalies": just_begun}) == []
+    down = {**good, "database": "it does not answer", "in_flight": 7, "lost": None, "stored": None}
+    assert [text.startswith("the database was down to the end (it does not answer); 7 samples wait")
+            for text in shortcomings(down)] == [True]  # fmt: skip
     assert "3 of 10 stored values" in shortcomings({**good, "values_compared": {"checked": 10, "wrong": 3}})[0]
