@@ -1,14 +1,17 @@
-"""What is wrong with a certificate, a key or a handshake, in words of the person who has to mend it. Pure."""
+"""What is wrong with a certificate, a key or a handshake, in words of the person who has to mend it. Pure.
+
+cryptography is imported where it is used: gateways without TLS start without it.
+"""
 
 from __future__ import annotations
 
 import ssl
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 PLAIN_PORT, TLS_PORT = 1883, 8883  # as registered for mqtt and secure-mqtt
 
@@ -40,6 +43,8 @@ def judge(ca: bytes | None, certificate: bytes | None, key: bytes | None) -> lis
 
 
 def _judge_key(key: bytes, certificate: bytes | None) -> list[Problem]:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
     try:
         private = load_pem_private_key(key, None)
     except TypeError:
@@ -57,7 +62,9 @@ def _judge_key(key: bytes, certificate: bytes | None) -> list[Problem]:
     return []
 
 
-def _certificates(pem: bytes) -> list[x509.Certificate]:
+def _certificates(pem: bytes) -> list[Certificate]:
+    from cryptography import x509
+
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
