@@ -65,6 +65,8 @@ class ResendWindow:
     once (Karn). min_s: a host commits in groups, an early resend is pure waste. max_s: the longest wait.
     """
 
+    awaits = True  # a host's confirmations
+
     def __init__(
         self,
         batches: int = 500,
@@ -166,6 +168,7 @@ class TrustWindow(ResendWindow):
     """
 
     MOMENT_S = 2.0
+    awaits = False
 
     def __init__(self, keepalive_s: float, batches: int = 100_000, size: int = 100_000_000) -> None:
         super().__init__(batches, size, first_s=2 * keepalive_s + self.MOMENT_S)

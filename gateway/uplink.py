@@ -235,6 +235,8 @@ class Uplink:
         while (waiting := (await self._outbox.pending())[0]) and time.monotonic() - began < at_most_s:
             if self.state != "online" and time.monotonic() - began > offline_s:
                 break
+            if not self._lanes.window.awaits and self._lanes.idle:
+                break  # nobody will confirm: what went out lately is kept, and sent again at the next start
             await asyncio.sleep(0.05)
         if self._publisher is not None:
             try:
