@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
+from cloud.tls import tls_context
+from wire.certificates import PLAIN_PORT, TLS_PORT, TlsFiles, words
 from wire.errors import ConfigError, UplinkDown, UplinkRefused
 from wire.topic import NAMESPACE, Topic, state_topic
 
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 
 MOST_INCOMING = 50_000
 """Messages that wait to be understood. One that does not fit may have been a birth: the session counts as lost."""
+DEADLINE_S = 10.0  # for every word with the broker
 SUBSCRIBED = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH")
 # CONNACK codes of MQTT 3.1.1, section 3.2.2.3, as paho names them: wrong credentials or rights.
 _REFUSED = ("Bad user name or password", "Not authorized", "Client identifier not valid")
@@ -29,28 +33,34 @@ REFUSED_HELP = "give a user that it knows, --broker mqtt://USER:PASSWORD@HOST or
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is. keepalive_s: after one and a half of it without a sign the broker speaks our will."""
+    """Where the broker is. tls None: plain MQTT.
+
+    keepalive_s: after one and a half of it without a sign the broker speaks our will.
+    """
 
     host: str
-    port: int = 1883
+    port: int = PLAIN_PORT
     username: str = ""
     password: str = ""
     keepalive_s: int = 30
+    tls: TlsFiles | None = None
 
     def __str__(self) -> str:
-        return f"mqtt://{self.host}:{self.port}"
+        return f"{'mqtt' if self.tls is None else 'mqtts'}://{self.host}:{self.port}"
 
 
 def parse_broker(url: str) -> Broker:
-    """Raises ConfigError when the text is not mqtt://[user:password@]host[:port]."""
+    """Raises ConfigError when the text is not mqtt[s]://[user:password@]host[:port]."""
     try:
         parts = urlsplit(url)
-        port = parts.port or 1883
+        port = parts.port
     except ValueError as fault:
         raise ConfigError(f"broker {url!r}: {fault}") from fault
-    if parts.scheme != "mqtt" or not parts.hostname:
-        raise ConfigError(f"broker {url!r}: write it as mqtt://host or mqtt://host:1883")
-    return Broker(parts.hostname, port, unquote(parts.username or ""), unquote(parts.password or ""))
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise ConfigError(f"broker {url!r}: write it as mqtt://host or mqtt://host:1883, with TLS mqtts://host")
+    tls = TlsFiles() if parts.scheme == "mqtts" else None
+    port = port or (PLAIN_PORT if tls is None else TLS_PORT)
+    return Broker(parts.hostname, port, unquote(parts.username or ""), unquote(parts.password or ""), tls=tls)
 
 
 class _Incoming(asyncio.Queue[aiomqtt.Message]):
@@ -160,6 +170,8 @@ async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[
         queues.append(_Incoming(maxsize))
         return queues[-1]
 
+    met: list[ssl.SSLError] = []
+    tls = None if broker.tls is None else await asyncio.to_thread(tls_context, broker.tls, met.append)
     client = aiomqtt.Client(
         broker.host,
         broker.port,
@@ -167,7 +179,8 @@ async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[
         password=broker.password or None,
         identifier=f"{host_id}-host",
         keepalive=broker.keepalive_s,
-        timeout=10,
+        timeout=DEADLINE_S,
+        tls_context=tls,
         clean_session=True,
         protocol=aiomqtt.ProtocolVersion.V311,
         will=aiomqtt.Will(state_topic(host_id), _state(False, now_ms), qos=1, retain=True),
@@ -196,6 +209,10 @@ async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[
                     log.debug("offline could not be said", extra={"broker": str(broker)})
     except aiomqtt.MqttError as fault:
         said = str(fault)
+        if isinstance(fault.__context__, ssl.SSLError):
+            met.append(fault.__context__)
+        if met and broker.tls is not None and (what := words(met[-1], broker.host, broker.tls)):
+            raise UplinkRefused(f"{broker}: {what}") from fault
         if any(words in said for words in _REFUSED):
             raise UplinkRefused(f"{broker} refuses this host ({said}): {REFUSED_HELP}") from fault
         raise UplinkDown(f"{broker}: {said}") from fault

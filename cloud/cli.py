@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from cloud import app, logs
+from cloud import app, broker_command, logs
 from cloud.config import KEYS, load_config
 from wire.errors import ConfigError
 
@@ -25,7 +25,7 @@ Collects what gateways publish, stores it, confirms it to them, and shows it.
       samples in InfluxDB 1.x; the database is made when it is missing
   gaugeline cloud run --config cloud.yaml
       the same settings in a file: broker, store, state, http, host_id, tariff; broker and store may be
-      {url: ..., username: ..., password_file: ...}
+      {url: ..., username: ..., password_file: ...}, a broker at mqtts:// also with ca_file, certificate_file, key_file
 
 While the broker or the database is down the host keeps trying and says so; gateways keep what is not confirmed.
 """
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     run = commands.add_parser("run", help="collect, store, confirm, show", description=RUN_ABOUT, formatter_class=raw)
     run.add_argument("--config", metavar="FILE", type=Path, help="settings in YAML; options overrule them")
-    run.add_argument("--broker", metavar="URL", help="mqtt://[user:password@]HOST[:PORT] (mqtt://127.0.0.1:1883)")
+    run.add_argument("--broker", metavar="URL", help="mqtt[s]://[user:password@]HOST[:PORT] (mqtt://127.0.0.1:1883)")
     run.add_argument(
         "--store", metavar="STORE", help="duckdb:FILE or influxdb+v1://HOST:PORT/DATABASE (duckdb:gaugeline.duckdb)"
     )
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--url", default="http://127.0.0.1:8080", help="the running host (http://127.0.0.1:8080)")
     audit.add_argument("--json", action="store_true", help="as JSON")
+    broker_command.add(commands)
     return parser
 
 
@@ -63,6 +64,9 @@ def main(argv: Sequence[str]) -> int:
     """0 is success, 1 a problem that was told, 2 a wrong call."""
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.command == "broker-config":
+            print(broker_command.answer(arguments))
+            return 0
         return _run(arguments) if arguments.command == "run" else _audit(arguments.url, arguments.json)
     except ConfigError as fault:
         for problem in fault.problems:

@@ -12,6 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cloud.broker import Broker, parse_broker
+from cloud.tls import read_problems
+from wire.certificates import TlsFiles
 from wire.errors import ConfigError
 from wire.ids import check_id
 
@@ -72,17 +74,18 @@ def parse_http(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _secret(value: Any, folder: Path) -> tuple[str, str, str]:
-    """A URL, or a mapping of url, username and password_file: (url, username, password)."""
+_TLS_KEYS = ("ca_file", "certificate_file", "key_file")
+
+
+def _secret(value: Any, folder: Path, more: tuple[str, ...] = ()) -> tuple[str, str, str]:
+    """A URL, or a mapping of url, username, password_file and more: (url, username, password)."""
     if isinstance(value, str):
         return value, "", ""
     if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
         raise ConfigError(f"{value!r}: give a URL, or a mapping with url, username, password_file")
-    unknown = set(value) - {"url", "username", "password_file"}
-    if unknown:
-        raise ConfigError(
-            f"unknown key {', '.join(sorted(map(str, unknown)))}; there are: url, username, password_file"
-        )
+    known = ("url", "username", "password_file", *more)
+    if unknown := set(value) - set(known):
+        raise ConfigError(f"unknown key {', '.join(sorted(map(str, unknown)))}; there are: {', '.join(known)}")
     password = ""
     if "password_file" in value:
         try:
@@ -93,9 +96,20 @@ def _secret(value: Any, folder: Path) -> tuple[str, str, str]:
 
 
 def _broker(value: Any, folder: Path) -> Broker:
-    url, username, password = _secret(value, folder)
+    url, username, password = _secret(value, folder, _TLS_KEYS)
     found = parse_broker(url)
-    return replace(found, username=username or found.username, password=password or found.password)
+    found = replace(found, username=username or found.username, password=password or found.password)
+    given = {key: folder / _text(value[key]) for key in _TLS_KEYS if isinstance(value, Mapping) and key in value}
+    if given and found.tls is None:
+        raise ConfigError(f"{', '.join(given)}: only for TLS; write url as mqtts://HOST")
+    if ("certificate_file" in given) != ("key_file" in given):
+        raise ConfigError("certificate_file and key_file need each other: give both")
+    if found.tls is None:
+        return found
+    files = TlsFiles(*(given.get(key) for key in _TLS_KEYS))
+    if problems := read_problems(files):
+        raise ConfigError(problems)
+    return replace(found, tls=files)
 
 
 def _store(value: Any, folder: Path) -> StoreChoice:

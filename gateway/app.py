@@ -23,7 +23,7 @@ from gateway.lines import Lines, ended
 from gateway.outbox.store import Outbox
 from gateway.readings import reading_json
 from gateway.reload import ConfigStatus, Reloader, site_tags
-from gateway.resend import ResendWindow
+from gateway.resend import ResendWindow, TrustWindow
 from gateway.sink import HighWater, OutboxSink
 from gateway.status import listening, sole_owner
 from gateway.supervise import supervised
@@ -80,7 +80,8 @@ class Gateway:
         tags = site_tags(site, self._scorers.tags())
         await self._outbox.open(tags, [line.name for line in site.lines])
         self._book.replace(tags, {spec.id: spec.asset for spec in site.assets}, self._outbox.aliases)
-        self._uplink = Uplink(site.broker, site.node, site.hosts, self._outbox, self._book, ResendWindow(), now_ms)
+        window = ResendWindow() if site.confirming else TrustWindow(max(b.keepalive_s for b in site.brokers))
+        self._uplink = Uplink(site.brokers, site.node, site.hosts, self._outbox, self._book, window, now_ms)
 
     @property
     def site(self) -> Site:

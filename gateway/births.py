@@ -10,7 +10,7 @@ from gateway.outbox.rows import AliasRow, JsonObject
 from wire.block import Block, Quality, Reason, Sample
 from wire.delivery import BATCH, COUNTERS, PROTOCOL, PROTOCOL_METRIC, RECORD
 from wire.edge_session import DeviceBirth
-from wire.payload import Metric, Payload, encode
+from wire.payload import Metric, Payload, data_metrics, encode
 from wire.tag import Asset, Datatype, Tag, birth_properties
 
 NODE = ""
@@ -86,6 +86,19 @@ class BirthBook:
     @property
     def devices(self) -> tuple[str, ...]:
         return tuple(self._tags)
+
+    def newest(self, device: str) -> dict[str, Sample]:
+        """The newest sample of each tag of the device that was read by this process."""
+        found = {tag.name: self._latest.sample(tag) for tag in self._tags.get(device, ())}
+        return {name: sample for name, sample in found.items() if sample is not None}
+
+    def tags(self, device: str) -> dict[int, Tag]:
+        """alias -> tag, of the device's present tags."""
+        return {self._aliases[device][tag.name]: tag for tag in self._tags.get(device, ())}
+
+    def unkeyed(self, device: str, samples: Sequence[Sample]) -> bytes:
+        """The body of a DDATA that changes the screen, never the store: it has no key."""
+        return encode(Payload(metrics=data_metrics(samples, self._aliases[device])))
 
     def node(self, counters: JsonObject, ts_ms: int) -> list[Metric]:
         """The metrics of NBIRTH that bear an alias."""

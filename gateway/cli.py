@@ -176,6 +176,7 @@ def _plan(site: Site, found: list[LineLoad], as_json: bool) -> None:
 
 def _check(site: Site, found: list[LineLoad]) -> int:
     from agent.score import Scorers
+    from gateway.tls import outdated_files
 
     for problem in warnings(site, found):
         print(f"warning: {problem}", file=sys.stderr)
@@ -187,10 +188,14 @@ def _check(site: Site, found: list[LineLoad]) -> int:
             print(
                 f"warning: line {line.name}: {line.port} does not exist now; it is tried until it does", file=sys.stderr
             )
+    for text in (
+        problem for broker in site.brokers if broker.tls is not None for problem in outdated_files(broker.tls)
+    ):
+        print(f"warning: {text}", file=sys.stderr)
     print(
         f"{site.path}: good. {site.node}: {len(site.lines)} lines, {len(site.devices)} devices, {tags} tags, "
-        f"{len(site.assets)} assets; publishes to {site.broker} for {', '.join(site.hosts)}; "
-        f"keeps in {site.outbox.path}"
+        f"{len(site.assets)} assets; publishes to {' or '.join(str(b) for b in site.brokers)} for "
+        f"{', '.join(site.hosts) or 'whoever listens'}; keeps in {site.outbox.path}"
     )
     return 0
 
@@ -248,7 +253,8 @@ def _status_text(status: dict[str, Any]) -> str:
     uplink, outbox = status["uplink"], status["outbox"]
     lines = [
         f"{status['group']}/{status['gateway']}: {uplink['state']}"
-        + (f", pid {status['pid']}" if status["pid"] else ""),
+        + (f", pid {status['pid']}, broker {uplink['broker']}" if status["pid"] else ""),
+        *(f"broker {b['broker']}: {b['trouble']}" for b in uplink.get("brokers", ()) if b["trouble"]),
         *([f"site.yaml is not used as it is: {why}"] if (why := status.get("config", {}).get("error")) else []),
         f"outbox: {outbox['pending_batches']} batches wait, {outbox['bytes'] / 1e6:.1f} MB kept"
         + (f"; {outbox['trouble']}" if outbox.get("trouble") else ""),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from gateway.lanes import Lanes
 from gateway.outbox.store import Outbox
+from gateway.rebirths import COMMAND, OLD_ALIASES, Rebirths
 from wire.delivery import CONFIRMED, CONFLICT, REBIRTH, REFILL, Confirmation, parse_confirmation
 from wire.errors import PayloadError, StoreFull
 from wire.payload import decode
@@ -26,7 +27,7 @@ class Commands:
         self, outbox: Outbox, lanes: Lanes, hosts: tuple[str, ...], counters: Counter[str], wake: Callable[[], None]
     ) -> None:
         self._outbox, self._lanes, self._hosts, self._counters, self._wake = outbox, lanes, hosts, counters, wake
-        self.rebirth_wanted = False
+        self.rebirths = Rebirths()
 
     async def handle(self, payload: bytes) -> None:
         """One NCMD. A command that cannot be read or believed is counted and told once per kind."""
@@ -42,7 +43,9 @@ class Commands:
 
     async def _one(self, name: str | None, value: object) -> None:
         if name == REBIRTH:
-            self.rebirth_wanted = self.rebirth_wanted or value is True
+            if value is True:
+                self._counters["rebirths_commanded"] += 1
+                self.rebirths.want(COMMAND)
         elif name == CONFIRMED and isinstance(value, str):
             await self._confirmed(parse_confirmation(value))
         elif name == CONFLICT and isinstance(value, str):
@@ -91,7 +94,8 @@ class Commands:
         self._lanes.again(ids)
         self._counters["refilled"] += len(ids)
         # The births must cover what was retired since: its batches wait again.
-        self.rebirth_wanted = self.rebirth_wanted or bool(ids)
+        if ids:
+            self.rebirths.want(OLD_ALIASES)
         log.info("host asks again", extra={"host": host, "from_ms": from_ms, "to_ms": to_ms, "batches": len(ids)})
 
     def _refused(self, kind: str, why: str, count: int = 1) -> None:

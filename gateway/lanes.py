@@ -41,6 +41,11 @@ class Lanes:
     def live_waiting(self) -> int:
         return self._live_batches
 
+    @property
+    def idle(self) -> bool:
+        """True when everything that this session knows of has gone out."""
+        return not self._live and not self.todo
+
     def begin(self) -> None:
         """A session begins: commits from now on are live. Call before asking the outbox for its last id."""
         self._on = True

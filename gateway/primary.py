@@ -8,16 +8,21 @@ from wire.errors import PayloadError
 
 
 class PrimaryHost:
-    """online: births may be said. An offline STATE older than the online one is a late will, and is ignored."""
+    """online: births may be said. away: this session has heard that the host is offline.
+
+    An offline STATE older than the online one is a late will, and is ignored. host '': there is none to wait for.
+    """
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.online = False
+        self.online = not host
+        self.away = False
         self._since_ms = 0
 
     def begin(self) -> None:
         """A new session knows nothing until it has heard the retained STATE."""
-        self.online = False
+        self.online = not self.host
+        self.away = False
 
     def hear(self, payload: bytes) -> bool:
         """Takes a STATE message; True when online changed. Raises PayloadError when it is none."""
@@ -33,5 +38,5 @@ class PrimaryHost:
         if online:
             self._since_ms = ts_ms
         changed = online != self.online
-        self.online = online
+        self.online, self.away = online, not online
         return changed

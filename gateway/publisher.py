@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -13,14 +14,19 @@ from gateway.commands import Commands
 from gateway.lanes import Lanes, StateChange
 from gateway.outbox.rows import AliasRow, Batch, JsonObject
 from gateway.outbox.store import Outbox
+from gateway.shown import Shown
 from wire.edge_session import DeviceBirth, EdgeSession, Message
+from wire.errors import StoreFull
 from wire.payload import as_historical
+
+log = logging.getLogger(__name__)
 
 # Drains an outage 20 times faster than it filled at 4 commits/s with 6 devices; the window bounds it further.
 BACKLOG_PER_S = 500.0
 BACKLOG_CHUNK = 50
 BACKLOG_BYTES = 500_000
 COUNTERS_EVERY_S = 2.0
+SHOW_EVERY_S = 1.0
 
 Send = Callable[[Message], Awaitable[None]]
 
@@ -42,7 +48,9 @@ class Publisher:
         clock: Callable[[], int],
     ) -> None:
         self._session, self._send, self._outbox, self._lanes, self._book = session, send, outbox, lanes, book
-        self._alive, self._commands, self._counters, self._wake, self._clock = alive, commands, counters, wake, clock
+        self._alive, self._counters, self._wake, self._clock = alive, counters, wake, clock
+        self._rebirths = commands.rebirths
+        self._shown, self._shown_at = Shown(book), 0.0
         self._retired: list[AliasRow] = []
         self._draining: set[str] = set()  # dead or removed devices that are born only for their backlog
         self._tokens = BACKLOG_PER_S / 10
@@ -60,6 +68,8 @@ class Publisher:
             more = await self._resend() or await self._backlog()
             await self._live_lane()
             await self._bury()
+            await self._show_newest()
+            await self._settle()
             await self._say_counters()
             if not more:
                 await self._rest()
@@ -67,7 +77,7 @@ class Publisher:
     async def births(self) -> None:
         """The first thing said: the birth sequence. What is committed from now on is live."""
         self._lanes.begin()
-        self._commands.rebirth_wanted = False
+        self._rebirths.covered()
         self._lanes.backlog_upto(await self._outbox.last_id())
         await self._births()
 
@@ -78,15 +88,19 @@ class Publisher:
         await self._last_word.wait()
 
     async def _reborn(self) -> None:
-        if self._commands.rebirth_wanted:
-            self._commands.rebirth_wanted = False
+        if causes := self._rebirths.due(time.monotonic()):
+            self._rebirths.done(time.monotonic())
             self._counters["rebirths"] += 1
+            for cause in causes:
+                self._counters[f"rebirths: {cause}"] += 1
+            log.info("births are said again", extra={"cause": ", ".join(causes)})
             await self._births()
 
     async def _births(self) -> None:
         snapshot, self._retired = await self._outbox.snapshot(), await self._outbox.retired()
         now = self._clock()
         for device in sorted(self._session.born.difference(self._book.devices)):
+            self._shown.gone(device)
             await self._send(self._session.device_death(now, device))  # removed from the configuration
         births = [
             self._book.alive(device, self._retired, now)
@@ -96,6 +110,8 @@ class Publisher:
         self._draining.clear()
         for message in self._session.births(now, self._book.node(snapshot, now), births):
             await self._send(message)
+        for birth in births:
+            self._shown.born(birth.device)
         self._counters["births"] += 1
         self._counters_said, self._counters_at = snapshot, time.monotonic()
 
@@ -112,8 +128,10 @@ class Publisher:
         if change.alive:
             self._draining.discard(change.device)
             await self._send(self._session.device_birth(now, self._book.alive(change.device, self._retired, now)))
+            self._shown.born(change.device)
         elif change.device in self._session.born:
             self._draining.discard(change.device)
+            self._shown.gone(change.device)
             await self._send(self._session.device_death(now, change.device))
 
     async def _batch(self, batch: Batch, body: bytes) -> None:
@@ -142,6 +160,7 @@ class Publisher:
             self._lanes.backlog_sent(batch, time.monotonic())
             self._counters["resent"] += 1
             await self._batch(batch, as_historical(batch.body))
+            self._shown.historical(batch)
         return bool(found)
 
     async def _backlog(self) -> bool:
@@ -163,6 +182,7 @@ class Publisher:
             lanes.backlog_sent(batch, time.monotonic())
             self._counters["backlog"] += 1
             await self._batch(batch, as_historical(batch.body))
+            self._shown.historical(batch)
         return True
 
     async def _bury(self) -> None:
@@ -171,6 +191,33 @@ class Publisher:
             for device in sorted(self._draining & self._session.born):
                 await self._send(self._session.device_death(self._clock(), device))
             self._draining.clear()
+
+    async def _show_newest(self) -> None:
+        """Once the backlog is out: what has nothing newer is said again as live, without key."""
+        now_s = time.monotonic()
+        if not self._shown or self._lanes.todo or now_s - self._shown_at < SHOW_EVERY_S:
+            return
+        self._shown_at = now_s
+        for device, samples in self._shown.again().items():
+            if device in self._session.born and device not in self._draining:
+                body = self._book.unkeyed(device, samples)
+                await self._send(self._session.data(self._clock(), device, body))
+                self._counters["shown_again"] += 1
+
+    async def _settle(self) -> None:
+        """Where no host confirms: what went out long enough before counts as delivered."""
+        ids = self._lanes.window.settled(time.monotonic())
+        if not ids:
+            return
+        try:
+            await self._outbox.delivered(ids)
+        except StoreFull as fault:
+            log.debug("not noted as delivered, tried again", extra={"error": str(fault)})
+            await asyncio.sleep(0.2)
+            return
+        for i in ids:
+            self._lanes.window.forget(i)
+        self._counters["settled"] += len(ids)
 
     async def _say_counters(self) -> None:
         last, now_s = self._last_word, time.monotonic()
@@ -196,6 +243,10 @@ class Publisher:
             wait_s = min(wait_s, max(0.0, due_s - now_s))
         if self._lanes.todo and self._lanes.window.open:
             wait_s = min(wait_s, 0.05)
+        elif self._shown and not self._lanes.todo:
+            wait_s = min(wait_s, max(0.0, self._shown_at + SHOW_EVERY_S - now_s))
+        if (reborn_s := self._rebirths.next_s()) is not None:
+            wait_s = min(wait_s, max(0.0, reborn_s - now_s))
         try:
             # Not wait_for: on Python 3.11 it swallows a cancellation that meets the wake.
             async with asyncio.timeout(wait_s + 0.001):

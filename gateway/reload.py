@@ -30,7 +30,10 @@ _Look = tuple[int, int, int]
 LOOK_S = 2.0
 """How often the file is looked at. It must look the same twice: an editor may still be writing."""
 
-_NEEDS_RESTART = ("node", "broker", "hosts", "outbox")
+# key of the site -> its word in site.yaml
+_NEEDS_RESTART = {
+    "node": "group or gateway", "brokers": "broker", "hosts": "hosts", "confirming": "confirm", "outbox": "outbox"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def difference(old: Site, new: Site) -> Change:
     """Raises ConfigError for what only a restart can change."""
     fixed = [name for name in _NEEDS_RESTART if getattr(old, name) != getattr(new, name)]
     if fixed:
-        words = ", ".join("group or gateway" if name == "node" else name for name in fixed)
+        words = ", ".join(_NEEDS_RESTART[name] for name in fixed)
         raise ConfigError(f"{new.path}: a change of {words} needs a restart of the gateway")
     before, after = {line.name: line for line in old.lines}, {line.name: line for line in new.lines}
     gone = {

@@ -65,6 +65,8 @@ class ResendWindow:
     once (Karn). min_s: a host commits in groups, an early resend is pure waste. max_s: the longest wait.
     """
 
+    awaits = True  # a host's confirmations
+
     def __init__(
         self,
         batches: int = 500,
@@ -143,6 +145,10 @@ class ResendWindow:
         """Batches whose timer has run out, lowest id first."""
         return sorted(i for i, sent in self._sent.items() if sent.due_s <= now_s)[:limit]
 
+    def settled(self, now_s: float, limit: int = 1_000) -> list[int]:
+        """Batches that need no confirmation any more: none, where a host confirms."""
+        return []
+
     def next_due_s(self) -> float | None:
         """When the next timer runs out; None when nothing is under way."""
         return min((sent.due_s for sent in self._sent.values()), default=None)
@@ -151,6 +157,27 @@ class ResendWindow:
         """A new session: nothing is under way. What was measured stays."""
         self._sent.clear()
         self._bytes = 0
+
+
+class TrustWindow(ResendWindow):
+    """For a host that never confirms: what went out hold_s ago in a session that still stands counts as delivered.
+
+    A session that breaks forgets what it holds; the outbox still has it, and the next session sends it again. A client
+    notices within two keep-alives that a broker is gone (one until it asks, one until no answer came), so hold_s
+    is two and a moment.
+    """
+
+    MOMENT_S = 2.0
+    awaits = False
+
+    def __init__(self, keepalive_s: float, batches: int = 100_000, size: int = 100_000_000) -> None:
+        super().__init__(batches, size, first_s=2 * keepalive_s + self.MOMENT_S)
+
+    def due(self, now_s: float, limit: int = 100) -> list[int]:
+        return []
+
+    def settled(self, now_s: float, limit: int = 1_000) -> list[int]:
+        return super().due(now_s, limit)
 
 
 def delay_s(attempt: int, jitter: float, cap_s: float = 60.0) -> float:

@@ -7,46 +7,41 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.births import BirthBook
+from gateway.brokers import HostGone, Turns
 from gateway.commands import Commands
 from gateway.config.convert import Broker
 from gateway.lanes import Lanes
+from gateway.link import Link, first_of, pass_cancellation
 from gateway.outbox.rows import Committed
 from gateway.outbox.store import Outbox
 from gateway.primary import PrimaryHost
 from gateway.publisher import Publisher, figures
-from gateway.resend import ResendWindow, delay_s
+from gateway.rebirths import CONFIGURATION, NEW_TAGS
+from gateway.resend import ResendWindow
+from gateway.tls import tls_context
 from wire.edge_session import EdgeSession, Message, next_bd_seq
 from wire.errors import PayloadError, StoreFull, UplinkDown, UplinkRefused
 from wire.ids import NodeId
 from wire.topic import NAMESPACE, state_topic
 
 log = logging.getLogger(__name__)
-mqtt_log = logging.getLogger("gateway.mqtt")
 
-LONGEST_BACK_OFF_S = 60.0  # after a refusal, which a person has to mend
-# After a broker that is away: 1,000 gateways then knock 130 times a second, which no broker feels, and a restart of ten
-# seconds does not cost a minute (with 60 s here, 52 s were seen).
-_LONGEST_RETRY_S = 15.0
-_DEADLINE_S = 10.0  # for every word with the broker
-_DEATH_S = 2.0  # for the last one: the network may be gone
-_INCOMING = 5_000  # commands that may wait; what overflows is confirmed again after its resend
-# CONNACK: client id refused, bad user name or password, not authorised (MQTT 3.1.1, 3.2.2.3, as paho maps them).
-_REFUSALS = frozenset({133, 134, 135})
+_DEATH_S = 2.0  # for the last word: the network may be gone
 
 
 class Uplink:
-    """Keeps a session up. state: 'down', 'connecting', 'waiting for host', 'online'."""
+    """Keeps a session up at one of the brokers. state: 'down', 'connecting', 'waiting for host', 'online'."""
 
     def __init__(
         self,
-        broker: Broker,
+        brokers: Sequence[Broker],
         node: NodeId,
         hosts: tuple[str, ...],
         outbox: Outbox,
@@ -54,9 +49,11 @@ class Uplink:
         window: ResendWindow,
         clock: Callable[[], int],
     ) -> None:
-        self._broker, self._node, self._outbox, self._book, self._clock = broker, node, outbox, book, clock
-        self._host = PrimaryHost(hosts[0])
+        self._node, self._outbox, self._book, self._clock = node, outbox, book, clock
+        self._turns = Turns(brokers)
+        self._host = PrimaryHost(hosts[0] if hosts else "")
         self._host_changed = asyncio.Event()
+        self._subscribed = asyncio.Event()
         self._wake = asyncio.Event()
         self._lanes = Lanes(window)
         self.counters: Counter[str] = Counter()
@@ -64,7 +61,7 @@ class Uplink:
         self._alive: dict[str, bool] = {}
         self._publisher: Publisher | None = None
         self._bd_seq: int | None = None
-        self._attempt = 0
+        self._born_aliases: frozenset[int] = frozenset()
         self.state = "down"
         self.trouble = ""
         outbox.on_commit = self._committed
@@ -76,8 +73,13 @@ class Uplink:
 
     def reborn(self) -> None:
         """The book says something else now: births go ahead of everything that follows."""
-        self._commands.rebirth_wanted = True
+        aliases = self._aliases()
+        self._commands.rebirths.want(NEW_TAGS if aliases - self._born_aliases else CONFIGURATION)
+        self._born_aliases |= aliases
         self._wake.set()
+
+    def _aliases(self) -> frozenset[int]:
+        return frozenset(alias for of_device in self._outbox.aliases.values() for alias in of_device.values())
 
     async def run(self) -> None:
         """Until cancelled. One WARNING when the uplink goes down, one INFO when it is back."""
@@ -87,22 +89,21 @@ class Uplink:
                 # leaves the parent counted as cancelled for ever, and _pass_cancellation would end the next session.
                 await asyncio.create_task(self._session(), name="uplink session")
             except UplinkDown as fault:
+                self._went_down(fault)
+                left, known = self._turns.current, str(fault) == self._turns.trouble
                 # random: jitter only, so that a site's gateways do not come back in step.
-                wait_s = delay_s(self._attempt, random.random(), _LONGEST_RETRY_S)  # noqa: S311
-                if isinstance(fault, UplinkRefused):
-                    wait_s = LONGEST_BACK_OFF_S
-                elif isinstance(fault, HostGone):
-                    wait_s = min(wait_s, 1.0)
-                self._attempt += 1
-                self._went_down(fault, wait_s)
+                wait_s = self._turns.failed(fault, random.random(), time.monotonic())  # noqa: S311
+                refused = isinstance(fault, UplinkRefused)
+                fields: dict[str, Any] = {"broker": str(left), "error": str(fault), "next_try_s": round(wait_s, 1)}
+                if self._turns.several:
+                    self.counters["broker_changes"] += left is not self._turns.current
+                    fields["next_broker"] = str(self._turns.current)
+                event = "broker refuses this gateway" if refused else "uplink down, data is kept"
+                log.log(logging.DEBUG if known else logging.WARNING, event, extra=fields)
                 await asyncio.sleep(wait_s)
 
-    def _went_down(self, fault: UplinkDown, wait_s: float) -> None:
-        level = logging.WARNING if self.state != "down" or self.trouble != str(fault) else logging.DEBUG
+    def _went_down(self, fault: UplinkDown) -> None:
         self.state, self.trouble = "down", str(fault)
-        event = "broker refuses this gateway" if isinstance(fault, UplinkRefused) else "uplink down, data is kept"
-        fields = {"broker": str(self._broker), "error": str(fault), "next_try_s": round(wait_s, 1)}
-        log.log(level, event, extra=fields)
 
     async def _next_session(self) -> EdgeSession:
         try:
@@ -115,31 +116,22 @@ class Uplink:
     async def _session(self) -> None:
         """One connection. Raises UplinkDown, UplinkRefused, HostGone."""
         session = await self._next_session()
-        will = session.death(self._clock())
-        client = aiomqtt.Client(
-            self._broker.host,
-            self._broker.port,
-            username=self._broker.username,
-            password=self._broker.password,
-            identifier=f"{self._node.group}/{self._node.node}",
-            clean_session=True,
-            keepalive=self._broker.keepalive_s,
-            timeout=_DEADLINE_S,
-            will=aiomqtt.Will(str(will.topic), will.payload, qos=will.qos, retain=False),
-            max_queued_incoming_messages=_INCOMING,
-            logger=mqtt_log,
-        )
+        broker = self._turns.current
+        # The files are read anew for every session: a renewed certificate needs no restart.
+        tls = None if broker.tls is None else await asyncio.to_thread(tls_context, broker.tls)
+        link = Link(broker, tls, self._node, session.death(self._clock()))
         self._host.begin()
+        self._subscribed.clear()
         try:
-            async with client:
-                await self._connected(client, session)
+            async with link.client:
+                await self._connected(link.client, session)
         except aiomqtt.MqttError as fault:
-            raise _translated(fault) from fault
+            raise link.translated(fault) from fault
         except ExceptionGroup as group:
             down, rest = group.split((aiomqtt.MqttError, UplinkDown))
             if rest is not None or down is None:
                 raise
-            raise _translated(_first(down)) from group
+            raise link.translated(first_of(down)) from group
         finally:
             self._lanes.end()
             self._publisher = None
@@ -156,11 +148,9 @@ class Uplink:
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         """Commands at QoS 1, as the specification asks (tck-id-message-flow-edge-node-ncmd-subscribe)."""
         group, node = self._node
-        topics = [
-            f"{NAMESPACE}/{group}/NCMD/{node}",
-            f"{NAMESPACE}/{group}/DCMD/{node}/#",
-            state_topic(self._host.host),
-        ]
+        topics = [f"{NAMESPACE}/{group}/NCMD/{node}", f"{NAMESPACE}/{group}/DCMD/{node}/#"]
+        if self._host.host:
+            topics.append(state_topic(self._host.host))
         for topic in topics:
             for code in await client.subscribe(topic, qos=1):
                 if isinstance(code, ReasonCode) and code.is_failure:
@@ -170,8 +160,9 @@ class Uplink:
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         await self._subscribe(client)
-        _pass_cancellation()
+        pass_cancellation()
         self._become("waiting for host")
+        self._subscribed.set()
         state = state_topic(self._host.host)
         async for message in client.messages:
             payload = message.payload if isinstance(message.payload, bytes) else b""
@@ -190,33 +181,44 @@ class Uplink:
             log.debug("state unreadable", extra={"error": str(fault)})
             return
         self._host_changed.set()
-        if changed and not self._host.online and self._publisher is not None:
+        born = changed and self._publisher is not None
+        if self._host.away and (born or self._turns.several):
             raise HostGone(f"host {self._host.host} is offline")
 
     async def _speak(self, client: aiomqtt.Client, session: EdgeSession) -> None:
-        while not self._host.online:
-            self._host_changed.clear()
-            await self._host_changed.wait()
+        await self._subscribed.wait()
+        await self._host_online()
 
         async def send(message: Message) -> None:
             await client.publish(str(message.topic), message.payload, qos=message.qos)
-            _pass_cancellation()
+            pass_cancellation()
 
-        self._commands.rebirth_wanted = False
+        self._born_aliases = self._aliases()
         self._publisher = Publisher(
             session, send, self._outbox, self._lanes, self._book, self._alive, self._commands, self.counters,
             self._wake, self._clock,
         )  # fmt: skip
         await self._publisher.births()
-        self._attempt = 0
+        self._turns.born()
         self._become("online")
         await self._publisher.run()
+
+    async def _host_online(self) -> None:
+        """Births may be said. With other brokers to look at, it is not waited for ever. Raises HostGone."""
+        wait_s = self._turns.current.host_wait_s if self._turns.several else None
+        try:
+            async with asyncio.timeout(wait_s):
+                while not self._host.online:
+                    self._host_changed.clear()
+                    await self._host_changed.wait()
+        except TimeoutError as fault:
+            raise HostGone(f"host {self._host.host} did not come online within {wait_s:g} s") from fault
 
     def _become(self, state: str) -> None:
         self.state = state
         if state == "online":
             self.trouble = ""
-        log.info("uplink", extra={"state": state, "broker": str(self._broker), "host": self._host.host})
+        log.info("uplink", extra={"state": state, "broker": str(self._turns.current), "host": self._host.host})
 
     async def _say_death(self, client: aiomqtt.Client, session: EdgeSession) -> None:
         """An intended leave publishes NDEATH: the DISCONNECT that follows discards the will."""
@@ -233,6 +235,8 @@ class Uplink:
         while (waiting := (await self._outbox.pending())[0]) and time.monotonic() - began < at_most_s:
             if self.state != "online" and time.monotonic() - began > offline_s:
                 break
+            if not self._lanes.window.awaits and self._lanes.idle:
+                break  # nobody will confirm: what went out lately is kept, and sent again at the next start
             await asyncio.sleep(0.05)
         if self._publisher is not None:
             try:
@@ -247,38 +251,10 @@ class Uplink:
         names = ("sessions", "births", "rebirths", "published", "resent")
         return {
             "state": self.state,
-            "broker": str(self._broker),
+            "broker": str(self._turns.current),
+            "brokers": self._turns.status(),
             "trouble": self.trouble,
             **dict.fromkeys(names, 0),
             **figures(self._lanes),
             **self.counters,
         }
-
-
-class HostGone(UplinkDown):
-    """The primary host said that it is offline: leave, and wait for it in a new session."""
-
-
-def _pass_cancellation() -> None:
-    """aiomqtt waits with wait_for, which on Python 3.11 can swallow a cancellation that meets the answer.
-
-    Only for tasks of one session: 3.11's TaskGroup leaves the count of its parent task raised.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-def _first(group: BaseException) -> BaseException:
-    return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
-
-
-def _translated(fault: BaseException) -> UplinkDown:
-    if isinstance(fault, UplinkDown):
-        return fault
-    code = getattr(fault, "rc", None)
-    if isinstance(code, ReasonCode):
-        if code.value in _REFUSALS:
-            return UplinkRefused(f"{code}: check broker.username, broker.password_file and the broker's rights")
-        return UplinkDown(str(code))
-    return UplinkDown(str(fault) or type(fault).__name__)

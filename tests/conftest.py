@@ -28,6 +28,8 @@ ALONE = (
     "firmware_sim/test_speed.py",
     "firmware_sim/test_value_faults.py",
     "flow/",
+    "gateway/test_brokers.py",
+    "gateway/test_screen.py",
     "gateway/test_uplink.py",
 )
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from gateway.config import checks, convert, derived, named, registers
+from gateway.config import brokers, checks, convert, derived, named, registers
 from gateway.config.assets import Owners, check_assets
 from gateway.config.convert import Broker, OutboxSettings, Site
 from gateway.config.frame_checks import is_modbus
-from gateway.config.site import AssetConfig, BrokerConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
+from gateway.config.site import AssetConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
 from gateway.config.yaml_lines import Loc, M, YamlFile, nearest
 from models import runtime
 from wire.errors import ConfigError, ModelError
@@ -43,9 +42,10 @@ def load_site(path: Path) -> Site:
         for j, tag in tags[i].items():
             derived.check_derived(file, ("devices", i, "tags", j), tag, scopes.of(device.id, tag))
     models = {i: _model(file, i, asset) for i, asset in assets.items()}
-    broker = _broker(file) if file.given(("broker",)) else None
+    where = brokers.brokers(file)
+    brokers.check_hosts(file)
     file.raise_problems()
-    if top is None or broker is None:
+    if top is None or not where:
         raise ConfigError(f"{path}: not usable")  # unreachable: their problems have been raised above
 
     made = [
@@ -57,11 +57,12 @@ def load_site(path: Path) -> Site:
     return Site(
         path=path,
         node=NodeId(top.group, top.gateway),
-        broker=broker,
+        brokers=where,
         hosts=tuple(top.hosts),
         outbox=OutboxSettings(path.parent / top.outbox.path, top.outbox.commit_ms, int(top.outbox.max_mb * 1e6)),
         lines=tuple(convert.line_spec(line, [d for d in made if d.line == line.name]) for line in lines.values()),
         writes=top.commands.write,
+        confirming=top.confirm == "stored",
         assets=tuple(convert.asset_spec(asset, models[i], owners.tags_of(asset.id)) for i, asset in assets.items()),
     )
 
@@ -119,37 +120,6 @@ def _check_tags(
             checks.check_tag(file, loc, tag, device.frame if device else None, line)
             named.check_named(file, loc, tag, serial)
         named.check_bit_names_differ(file, ("devices", i, "tags"), found)
-
-
-def _broker(file: YamlFile) -> Broker | None:
-    given = file.data["broker"]
-    short = isinstance(given, str)
-    broker = file.validated(BrokerConfig, ("broker",), {"url": given} if short else given)
-    if broker is None:
-        return None
-    password = None
-    if broker.password_file is not None:
-        secret = file.path.parent / broker.password_file
-        try:
-            password = secret.read_text(encoding="utf-8").strip()
-        except OSError as fault:
-            file.problem(("broker", "password_file"), f"cannot be read: {fault.strerror}")
-    if password is not None and broker.username is None:
-        file.problem(("broker", "username"), "is missing: a password needs one", shown=False)
-    loc: Loc = ("broker",) if short else ("broker", "url")
-    try:
-        url = urlsplit(broker.url)
-        host, port = url.hostname, url.port or 1883
-    except ValueError as fault:
-        file.problem(loc, f"not an address: {fault}")
-        return None
-    if url.scheme != "mqtt" or not host:
-        file.problem(loc, "must be mqtt://HOST or mqtt://HOST:PORT")
-        return None
-    if url.username or url.password:
-        file.problem(loc, "user and password do not stand in the address: use username and password_file", shown=False)
-        return None
-    return Broker(host, port, broker.username, password, broker.keepalive_s)
 
 
 def _model(file: YamlFile, i: int, asset: AssetConfig) -> Path | None:

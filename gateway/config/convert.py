@@ -11,6 +11,7 @@ from agent.dlt645 import ITEMS
 from agent.frame_spec import BinarySpec, ChecksumSpec, FrameSpec
 from agent.spec import AssetSpec, DeviceSpec, Illegal, LineSpec, PointSpec, RawType, RtsSpec, datatype_of
 from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
+from wire.certificates import TlsFiles
 from wire.ids import NodeId
 from wire.tag import Datatype, Tag
 
@@ -20,16 +21,21 @@ AssetOf = Callable[[str, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where to publish, with the password read from its file."""
+    """Where to publish, with the password read from its file. tls None: plain MQTT.
+
+    host_wait_s: how long the primary host may stay away before the next broker is tried, where there are several.
+    """
 
     host: str
     port: int
     username: str | None = None
     password: str | None = None
     keepalive_s: int = 30
+    tls: TlsFiles | None = None
+    host_wait_s: float = 30.0
 
     def __str__(self) -> str:
-        return f"mqtt://{self.host}:{self.port}"
+        return f"{'mqtt' if self.tls is None else 'mqtts'}://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +49,20 @@ class OutboxSettings:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A checked site. hosts: those that must confirm; the first is the primary host. writes: `gateway write` is on."""
+    """A checked site. brokers: tried in turn. hosts: those that must confirm; the first is the primary host.
+
+    confirming False: the host never confirms. writes: `gateway write` is on.
+    """
 
     path: Path
     node: NodeId
-    broker: Broker
+    brokers: tuple[Broker, ...]
     hosts: tuple[str, ...]
     outbox: OutboxSettings
     lines: tuple[LineSpec, ...]
     assets: tuple[AssetSpec, ...]
     writes: bool = False
+    confirming: bool = True
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:

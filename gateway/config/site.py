@@ -55,12 +55,16 @@ class Model(BaseModel):
 
 
 class BrokerConfig(Model):
-    """Where to publish. The password stands in a file of its own, never in site.yaml."""
+    """Where to publish. The password stands in a file of its own, never in site.yaml. host_wait_s: with others."""
 
     url: Text
     username: Text | None = None
     password_file: Text | None = None
+    ca_file: Text | None = None
+    certificate_file: Text | None = None
+    key_file: Text | None = None
     keepalive_s: Annotated[Whole, Field(ge=5, le=3600)] = 30
+    host_wait_s: Seconds = 30.0
 
 
 class OutboxConfig(Model):
@@ -230,12 +234,13 @@ class AssetConfig(Model):
 
 
 class SiteConfig(Model):
-    """The whole file; broker and the entries of lines, devices and assets are validated one by one."""
+    """The whole file; brokers and the entries of lines, devices and assets are validated one by one."""
 
     group: Annotated[str, _id("group")]
     gateway: Annotated[str, _id("gateway")]
     broker: Any
-    hosts: list[Annotated[str, _id("host")]] = Field(default=["gaugeline"], min_length=1)
+    hosts: list[Annotated[str, _id("host")]] = ["gaugeline"]
+    confirm: Literal["stored", "none"] = "stored"
     outbox: OutboxConfig = OutboxConfig()
     commands: CommandsConfig = CommandsConfig()
     lines: list[Any] = Field(min_length=1)

@@ -183,6 +183,15 @@ class OutboxFile:
 
         return self._write(apply)
 
+    def delivered(self, ids: Sequence[int]) -> tuple[None, tuple[Batch, ...]]:
+        """Batches for a host that never confirms, gone out long enough ago."""
+
+        def apply() -> None:
+            ledger.close_batches(self.db, ids, "confirmed")
+            self._record(ledger.settle(self.db, self._epoch_id))
+
+        return self._write(apply)
+
     def park(self, epoch: str, number: int, digest: str) -> tuple[int | None, tuple[Batch, ...]]:
         """The id of the batch that was parked; None when there is no such unconfirmed batch with this digest."""
 

@@ -27,7 +27,7 @@ def stored_status(site: Site) -> dict[str, Any]:
             "pid": None,
             "uptime_s": 0.0,
             "versions": {},
-            "uplink": {"state": "not running", "broker": str(site.broker)},
+            "uplink": {"state": "not running", "broker": str(site.brokers[0])},
             "outbox": {"pending_batches": pending, "bytes": used_bytes(db), "commits": 0, "commit_ms_p99": 0.0},
             "devices": ledger.totals(db),
             "gaps": [

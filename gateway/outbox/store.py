@@ -153,6 +153,10 @@ class Outbox:
         """Raises StoreFull: the host will be asked to confirm again."""
         return await self._write(lambda: self._file.confirm(confirmation))
 
+    async def delivered(self, ids: Sequence[int]) -> None:
+        """Counts batches as confirmed that no host will confirm. Raises StoreFull."""
+        await self._write(lambda: self._file.delivered(ids))
+
     async def park(self, epoch: str, number: int, digest: str) -> int | None:
         return await self._write(lambda: self._file.park(epoch, number, digest))
 

@@ -81,7 +81,12 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    folder: Path, port: int, influx: InfluxV1 | None = None, clock: Callable[[], int] = wall_ms, online: bool = True
+    folder: Path,
+    port: int,
+    influx: InfluxV1 | None = None,
+    clock: Callable[[], int] = wall_ms,
+    online: bool = True,
+    broker: Broker | None = None,
 ) -> AsyncIterator[Running]:
     db = StateDb(folder / "state.db")
     await db.open()
@@ -99,7 +104,7 @@ async def running(
     async def restore() -> None:
         await host.restore()
 
-    broker = Broker("127.0.0.1", port)
+    broker = broker or Broker("127.0.0.1", port)
     collector = Collector(
         broker, "gaugeline", kept.store, kept.ledger, state, letters, hearing, stats, clock, restore, lambda: 0.0
     )

@@ -88,6 +88,10 @@ class Host:
     def of(self, kind: str, device: str = "") -> list[Heard]:
         return [h for h in self.heard if h.topic.type == kind and h.topic.device == device]
 
+    def batches(self, device: str) -> list[Heard]:
+        """What the device sent with a key."""
+        return [h for h in self.of("DDATA", device) if h.tag is not None]
+
     async def until(self, true: Callable[[], bool], at_most_s: float = 30.0) -> None:
         """Waits for something that the host has heard. Raises TimeoutError."""
         async with asyncio.timeout(at_most_s):

@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -116,6 +117,28 @@ async def test_run_for_seconds_without_a_broker_keeps_everything_and_ends_with_0
         db = sqlite3.connect(tmp_path / "outbox.db")
         assert db.execute("SELECT sum(samples) FROM unconfirmed").fetchone()[0] > 10
         db.close()
+
+
+async def test_a_list_of_brokers_and_a_host_that_never_confirms_stand_in_the_status_and_stop_at_once(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    away = f"mqtt://127.0.0.1:{free_port()}"
+    async with modbus_device([0x3FC0, 0, 7]) as port, host(mosquitto.port, online=False, confirm=False) as h:
+        site = site_yaml(tmp_path, f"[{away}, {mosquitto.url}]\nhosts: []\nconfirm: none", port)
+        async with running(site) as process:
+            await h.until(lambda: len(h.batches("pump")) > 2)
+            code, out, _ = await output("status", str(site))
+            assert (code, out.splitlines()[0]) == (0, f"plant/gw: online, pid {process.pid}, broker {mosquitto.url}")
+            assert out.splitlines()[1].startswith(f"broker {away}: ")
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+            assert time.monotonic() - began < 8, "nobody is waited for"
+        code, out, _ = await output("status", str(site), "--json")
+        pump = json.loads(out)["devices"]["pump"]
+        assert (code, pump["dropped"], pump["in_flight"]) == (0, 0, pump["produced"])
+        numbers = [x.tag.number for x in h.batches("pump") if x.tag]
+        assert sorted(numbers) == list(range(1, len(numbers) + 1)), "nothing is said twice in a session"
 
 
 async def test_a_running_gateway_is_asked_and_never_disturbed(mosquitto: Mosquitto, tmp_path: Path) -> None:

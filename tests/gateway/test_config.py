@@ -30,8 +30,8 @@ def test_every_case_that_is_not_good_has_expected_errors() -> None:
 def test_a_good_site_becomes_specifications() -> None:
     site = load_site(CASES / "good_full.yaml")
     assert str(site.node) == "plant-1/gw-1"
-    assert site.broker == Broker("192.168.1.10", 1884, "gw-1", "secret", 20)
-    assert str(site.broker) == "mqtt://192.168.1.10:1884"
+    assert site.brokers == (Broker("192.168.1.10", 1884, "gw-1", "secret", 20),)
+    assert str(site.brokers[0]) == "mqtt://192.168.1.10:1884"
     assert site.hosts == ("gaugeline", "second")
     assert (site.outbox.path, site.outbox.commit_ms) == (CASES / "data/outbox.db", 100)
     assert site.outbox.max_bytes == 2_000_000

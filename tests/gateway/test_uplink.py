@@ -68,7 +68,7 @@ async def rig(
     latest = Latest()
     book = BirthBook(tags, {"m": Asset("m", "M 1", "machine")}, outbox.aliases, latest)
     uplink = Uplink(
-        Broker("127.0.0.1", port, keepalive_s=5),
+        [Broker("127.0.0.1", port, keepalive_s=5)],
         NODE,
         hosts,
         outbox,
@@ -133,7 +133,7 @@ async def test_a_host_that_goes_offline_sends_the_gateway_into_a_new_session(
         await h.until(lambda: len(h.of("NDEATH")) == 1)
         await r.take(block(20))
         await asyncio.sleep(0.2)
-        assert h.of("DDATA", "pump") == []
+        assert h.batches("pump") == []
         await h.state(True, 5002)
         await r.all_confirmed()
         births = [next(m.value for m in x.payload.metrics if m.name == "bdSeq") for x in h.of("NBIRTH")]
@@ -162,17 +162,17 @@ async def test_live_goes_first_and_the_backlog_beside_it_as_historical(mosquitto
         for ts_ms in range(1, 301):
             await r.take(block(ts_ms))
         await h.state(True)
-        await h.until(lambda: bool(h.of("DDATA", "pump")))
+        await h.until(lambda: bool(h.batches("pump")))
         began = time.monotonic()
         await r.take(block(1000, FAN))
-        await h.until(lambda: bool(h.of("DDATA", "fan")))
+        await h.until(lambda: bool(h.batches("fan")))
         assert time.monotonic() - began < 2.0
-        assert not h.of("DDATA", "fan")[0].historical
+        assert not h.batches("fan")[0].historical
         await r.all_confirmed()
-        backlog = h.of("DDATA", "pump")
+        backlog = h.batches("pump")
         assert all(x.historical for x in backlog)
         assert [x.tag.number for x in backlog if x.tag] == list(range(1, 301))
-        assert h.heard.index(h.of("DDATA", "fan")[0]) < h.heard.index(backlog[-1])
+        assert h.heard.index(h.batches("fan")[0]) < h.heard.index(backlog[-1])
         assert (h.samples, h.doubles, h.again) == (601, [], 0)
 
 
@@ -183,8 +183,8 @@ async def test_what_is_not_confirmed_in_time_is_sent_again_and_stored_once(
     async with host(mosquitto.port, confirm=False) as h, rig(tmp_path, mosquitto.port, window=window) as r:
         await r.online()
         await r.take(block(10))
-        await h.until(lambda: len(h.of("DDATA", "pump")) == 3)
-        first, second, third = h.of("DDATA", "pump")
+        await h.until(lambda: len(h.batches("pump")) == 3)
+        first, second, third = h.batches("pump")
         assert (first.historical, second.historical) == (False, True)
         assert first.tag == second.tag == third.tag
         # Doubled each time.
@@ -203,7 +203,7 @@ async def test_a_closed_window_sends_live_values_once_and_repeats_them_when_it_o
         await r.online()
         for ts_ms in range(1, 7):
             await r.take(block(ts_ms))
-        await h.until(lambda: len(h.of("DDATA", "pump")) == 6)
+        await h.until(lambda: len(h.batches("pump")) == 6)
         assert len(window) == 2
         h.confirm = True
         await r.all_confirmed(20)
@@ -216,8 +216,8 @@ async def test_only_a_required_host_can_confirm_and_only_what_was_published(
     async with host(mosquitto.port, confirm=False) as h, rig(tmp_path, mosquitto.port) as r:
         await r.online()
         await r.take(block(10))
-        await h.until(lambda: len(h.of("DDATA", "pump")) == 1)
-        tag = h.of("DDATA", "pump")[0].tag
+        await h.until(lambda: len(h.batches("pump")) == 1)
+        tag = h.batches("pump")[0].tag
         assert tag is not None
         await h.say_confirmed(tag.epoch, {tag.number: tag.digest}, host="mallory")
         await h.say_confirmed(tag.epoch, {tag.number: "00" * 16})
@@ -249,8 +249,8 @@ async def test_a_conflict_parks_the_batch_and_a_forged_one_does_not(mosquitto: M
     async with host(mosquitto.port, confirm=False) as h, rig(tmp_path, mosquitto.port) as r:
         await r.online()
         await r.take(block(10))
-        await h.until(lambda: len(h.of("DDATA", "pump")) == 1)
-        tag = h.of("DDATA", "pump")[0].tag
+        await h.until(lambda: len(h.batches("pump")) == 1)
+        tag = h.batches("pump")[0].tag
         assert tag is not None
         said = {"host": "gaugeline", "epoch": tag.epoch, "number": tag.number, "digest": tag.digest}
         for lie in ({"host": "mallory"}, {"digest": "00" * 16}, {"number": 77}, {"epoch": "x"}):
@@ -278,7 +278,7 @@ async def test_a_restored_host_asks_again_for_what_it_lost(mosquitto: Mosquitto,
         await h.until(lambda: len(h.ledger) == 1)
         await r.all_confirmed()
         assert {ts_ms for _, _, ts_ms in h.rows} == {20}
-        assert h.of("DDATA", "pump")[-1].historical
+        assert h.batches("pump")[-1].historical
         assert (r.uplink.counters["refilled"], r.uplink.counters["refills_refused"]) == (1, 1)
 
 
@@ -347,7 +347,7 @@ async def test_a_lost_device_says_its_last_bad_samples_then_ddeath_and_comes_bac
         await r.sink.append(taken(Block.bad(20, PUMP, Reason.DEVICE_DEAD)))
         await r.sink.device_state("pump", False)
         await h.until(lambda: len(h.of("DDEATH", "pump")) == 1)
-        bad = h.of("DDATA", "pump")[-1]
+        bad = h.batches("pump")[-1]
         assert {m.quality for m in bad.payload.metrics[:-1]} == {Quality.BAD}
         assert h.heard.index(bad) < h.heard.index(h.of("DDEATH", "pump")[0])
         # A rebirth does not raise the dead.
@@ -356,8 +356,8 @@ async def test_a_lost_device_says_its_last_bad_samples_then_ddeath_and_comes_bac
         assert len(h.of("DBIRTH", "pump")) == 1
         await r.sink.device_state("pump", True)
         await r.sink.append(taken(block(30)))
-        await h.until(lambda: len(h.of("DDATA", "pump")) == 3)
-        assert h.heard.index(h.of("DBIRTH", "pump")[1]) < h.heard.index(h.of("DDATA", "pump")[2])
+        await h.until(lambda: len(h.batches("pump")) == 3)
+        assert h.heard.index(h.of("DBIRTH", "pump")[1]) < h.heard.index(h.batches("pump")[2])
         await r.all_confirmed()
 
 
