@@ -58,6 +58,13 @@ class _Sent:
     times: int = 1
 
 
+# A live value waits behind the backlog that the host has before it: so long may that take. With the commit windows of
+# both sides it stays below two seconds.
+BACKLOG_TRIP_S = 0.8
+_LEAST_BACKLOG, _FIRST_BACKLOG = 100_000, 500_000
+_MESSAGE_BYTES = 400  # what a message costs the host beside its bytes, in bytes
+
+
 class ResendWindow:
     """At most `batches` batches and `size` bytes are under way; each has a timer that doubles when it is sent again.
 
@@ -82,6 +89,8 @@ class ResendWindow:
         self._deviation_s = 0.0
         self._sent: dict[int, _Sent] = {}
         self._bytes = 0
+        self._was_slow = False
+        self._backlog = min(_FIRST_BACKLOG, size)  # the share of `size` that backlog may fill
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -97,6 +106,11 @@ class ResendWindow:
     def open(self) -> bool:
         """True while another batch may be sent."""
         return len(self._sent) < self._batches and self._bytes < self._size
+
+    @property
+    def open_for_backlog(self) -> bool:
+        """True while the host keeps up: what waits there before a live value is bounded by the time that it takes."""
+        return self.open and self._bytes + _MESSAGE_BYTES * len(self._sent) < self._backlog
 
     @property
     def timer_s(self) -> float:
@@ -135,6 +149,11 @@ class ResendWindow:
             else:
                 self._deviation_s += (abs(self._smooth_s - trip) - self._deviation_s) / 4
                 self._smooth_s += (trip - self._smooth_s) / 8
+            cost = sent.size + _MESSAGE_BYTES
+            slow = trip > BACKLOG_TRIP_S
+            self._was_slow = self._was_slow or slow  # until then it doubles every round trip
+            self._backlog += -cost // 2 if slow else cost // 8 if self._was_slow else cost
+            self._backlog = max(min(_LEAST_BACKLOG, self._size), min(self._backlog, self._size))
 
     def forget(self, i: int) -> None:
         """A batch that the outbox no longer holds."""

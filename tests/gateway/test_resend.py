@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,3 +99,30 @@ def test_a_slow_host_does_not_cause_a_storm_of_resends() -> None:
 def test_back_off_doubles_with_full_jitter_up_to_its_cap() -> None:
     assert [delay_s(a, 1.0) for a in (0, 1, 3, 5, 6, 99)] == [1, 2, 8, 32, 60, 60]
     assert delay_s(4, 0.5) == 8
+
+
+def drained(trip_s: Callable[[int], float], batches: int = 3000, size: int = 4_000) -> int:
+    """The most bytes under way, once it has settled, when a host takes trip_s(bytes under way) for each."""
+    window, most = ResendWindow(), 0
+    now_s = 0.0
+    under_way: list[tuple[float, int]] = []
+    for i in range(batches):
+        while not window.open_for_backlog:
+            now_s, done = under_way.pop(0)
+            window.confirmed(done, now_s)
+        window.sent(i, size, now_s)
+        under_way.append((now_s + trip_s(window.bytes), i))
+        most = max(most, window.bytes) if i > batches // 2 else 0
+    return most
+
+
+def test_a_fast_host_gets_the_whole_window_of_backlog() -> None:
+    assert drained(lambda under_way: 0.3) > 1_900_000  # 500 batches of 4,000 bytes
+
+
+def test_a_slow_host_gets_as_much_backlog_as_it_takes_in_under_a_second() -> None:
+    assert drained(lambda under_way: 0.2 + under_way / 500_000) < 500_000
+
+
+def test_a_host_that_only_crawls_still_gets_some() -> None:
+    assert 80_000 < drained(lambda under_way: 5.0) <= 600_000
