@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from agent.checksum import CHECKSUMS
 from agent.dlt645 import ITEMS
@@ -13,6 +14,8 @@ from agent.spec import AssetSpec, DeviceSpec, Illegal, LineSpec, PointSpec, RawT
 from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
 from wire.ids import NodeId
 from wire.tag import Datatype, Tag
+
+WhenFull = Literal["drop_oldest", "thin_oldest", "refuse_new"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,12 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class OutboxSettings:
-    """commit_ms: the longest that a sample waits for its commit. max_bytes: of all batches kept."""
+    """commit_ms: the longest that a sample waits for its commit. max_bytes: of the file and its WAL on the disk."""
 
     path: Path
     commit_ms: int
     max_bytes: int
+    when_full: WhenFull = "drop_oldest"
 
 
 @dataclass(frozen=True, slots=True)
