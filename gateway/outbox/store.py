@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from agent.pipeline import Taken
 from gateway.config.convert import OutboxSettings
+from gateway.outbox import look
 from gateway.outbox.aside import set_aside_files
 from gateway.outbox.database import Damaged, damaged
 from gateway.outbox.file import OutboxFile
@@ -43,7 +44,7 @@ class Outbox:
         clock: Callable[[], int],
         max_pending: int = MAX_SAMPLES,
     ) -> None:
-        self._settings = settings
+        self._settings, self._clock = settings, clock
         self._file = OutboxFile(
             settings.path, node, settings.max_bytes, frozenset(hosts), clock, settings.when_full
         )  # fmt: skip
@@ -198,6 +199,10 @@ class Outbox:
     async def pending(self) -> tuple[int, int]:
         """(unconfirmed batches, bytes kept)."""
         return await self._run(self._file.pending)
+
+    async def look(self, asked: Mapping[str, Any]) -> JsonObject:
+        """What `gaugeline gateway outbox` asks for."""
+        return await self._run(lambda: look.answer(self._file.db, self._settings.path, asked, self._clock()))
 
     async def status(self) -> JsonObject:
         """The outbox' part of `gateway status`."""
