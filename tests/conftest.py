@@ -26,6 +26,8 @@ ALONE = (
     "firmware_sim/test_speed.py",
     "firmware_sim/test_value_faults.py",
     "flow/",
+    "gateway/test_outbox_disk.py",
+    "gateway/test_outbox_proof.py",
     "gateway/test_uplink.py",
 )
 
