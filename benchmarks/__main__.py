@@ -9,6 +9,7 @@ SCRIPTS = (
     "score_row",
     "store_write",
     "outbox_append",
+    "outbox_wear",
     "demo_chain",
     "late_replies",
     "simulator_load",

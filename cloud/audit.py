@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cloud.balance import DUPLICATES, Balance, Counts
-from cloud.counters import DropRecord, EpochSaid
+from cloud.counters import DropRecord, EpochSaid, ThinRecord
 from cloud.dead_letters import DeadLetters
 from cloud.ledger import LAST, Ledger, Sums
 from cloud.state.host import HostState, Record
@@ -29,7 +29,7 @@ class Facts:
 
     said: the newest counters per epoch. above: sums of ledger entries with numbers above the counters' (all of
     them, where there are no counters yet). settled: sums of entries that the gateway lists as unconfirmed. evicted:
-    sums of entries that a drop record names. letters: dead samples of keyed batches, by (batch, device).
+    sums of entries that a drop or thin record names. letters: dead samples of keyed batches, by (batch, device).
     """
 
     said: dict[EpochId, EpochSaid] = field(default_factory=dict)
@@ -139,9 +139,29 @@ class Audit:
             sums = await self.ledger.sums(record.key.node, drop.epoch, drop.numbers)
             if drop.device in sums:
                 facts.evicted.append((record.key.node, drop.device, sums[drop.device]))
+        facts.evicted += await self._thinned()
         facts.gaps = await self.state.records("gap")
         await self._letters(facts)
         return facts
+
+    async def _thinned(self) -> list[tuple[NodeId, str, Sums]]:
+        """Samples that were left out of a thinned batch, while the ledger holds a version that still had them.
+
+        What the ledger has of a first version, less what the gateway kept of it last.
+        """
+        kept: dict[tuple[NodeId, str, str], dict[int, int]] = {}
+        for record in await self.state.records("thin"):
+            thin = ThinRecord.model_validate(record.content)
+            of_epoch = kept.setdefault((record.key.node, thin.epoch, thin.device), {})
+            for number, before, after, _ in thin.batches:
+                of_epoch[number] = min(of_epoch.get(number, before), after)
+        found = []
+        for (node, epoch, device), left in kept.items():
+            held = [k.number for k in await self.ledger.known([BatchKey(node, epoch, n) for n in left])]
+            sums = await self.ledger.sums(node, epoch, [(n, n) for n in held])
+            there = sums[device].samples if device in sums else 0
+            found.append((node, device, Sums(max(0, there - sum(left[n] for n in held)), 0, 0)))
+        return found
 
     async def _letters(self, facts: Facts) -> None:
         """A sample's letter counts once its batch is in the ledger; a batch's only while it is not (same digest)."""

@@ -1,4 +1,4 @@
-"""What a gateway says of itself: counters per epoch, and records of gaps, drops and closed epochs. Pure."""
+"""What a gateway says of itself: counters per epoch, and records of gaps, drops, thinning and closed epochs. Pure."""
 
 from __future__ import annotations
 
@@ -49,6 +49,19 @@ class DropRecord(BaseModel):
     samples: int = COUNTS
 
 
+class ThinRecord(BaseModel):
+    """Batches that lost samples for want of space. batches: [first number, samples before, after, new number].
+
+    epoch: of the first numbers, under which the ledger keeps whichever version came.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    epoch: str = Field(min_length=1, max_length=64)
+    device: str
+    batches: list[tuple[Number, Number, Number, Number | None]]
+    samples: int = COUNTS
+
+
 class _Counters(BaseModel):
     epochs: list[EpochSaid]
 
@@ -75,6 +88,8 @@ def parse_record(text: str) -> tuple[str, dict[str, Any]]:
             EpochSaid.model_validate(content)
         elif kind == "drop":
             DropRecord.model_validate(content)
+        elif kind == "thin":
+            ThinRecord.model_validate(content)
     except ValidationError as fault:
         raise PayloadError(f"a record that cannot be read: {_first(fault)}") from fault
     except (ValueError, KeyError, TypeError, RecursionError) as fault:

@@ -12,6 +12,7 @@ from cloud.store.port import Batch, BatchKey
 from wire.block import Sample
 from wire.delivery import batch_digest
 from wire.host_events import Data
+from wire.thinned import REPLACES
 
 # Before any gateway of ours was built, and further ahead than any wrong clock that still deserves belief.
 EARLIEST_MS = 946_684_800_000  # 2000-01-01
@@ -92,7 +93,9 @@ def whole_batch(data: Data, why: str) -> Letter:
     if tag is None:
         raise ValueError("a message without key is not a batch")
     key = BatchKey(data.node, tag.epoch, tag.number)
-    return Letter("conflict", key, data.device, -1, why, _text(data.samples), samples=tag.samples, digest=tag.digest)
+    marker = bool(data.samples) and data.samples[0].name == REPLACES  # of a thinned batch: no sample of a device
+    samples = tag.samples - marker
+    return Letter("conflict", key, data.device, -1, why, _text(data.samples), samples=samples, digest=tag.digest)
 
 
 def _text(samples: Sequence[Sample]) -> bytes:

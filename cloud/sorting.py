@@ -14,15 +14,15 @@ from cloud.screen import digest_fits, letter_of, screened, whole_batch
 from cloud.state.host import HostState, Record
 from cloud.stats import Stats
 from cloud.store.port import Batch, BatchKey, Refused, TelemetryStore
-from wire.delivery import RECORD
+from wire.delivery import RECORD, BatchTag
 from wire.errors import PayloadError
 from wire.host_events import Data
 from wire.ids import NodeId
+from wire.thinned import replaced
 
 MOST_DOUBTS = 3
 """A batch whose digest does not fit is asked for again after a rebirth; so often, then it is a dead letter."""
 MOST_DOUBTED = 10_000
-
 
 Doubt = tuple[BatchKey, str]  # a batch and its digest
 
@@ -56,6 +56,14 @@ class Sorted:
         return Counter(r.batch.key for r in refused)
 
 
+def _root(data: Data) -> BatchTag | None:
+    """The first version of a thinned batch; a marker that cannot be read is a sample like any other."""
+    try:
+        return replaced(data.samples) if data.device and data.batch is not None else None
+    except PayloadError:
+        return None
+
+
 class Sorter:
     def __init__(self, store: TelemetryStore, ledger: Ledger, state: HostState, stats: Stats) -> None:
         self._store, self._ledger, self._state, self._stats = store, ledger, state, stats
@@ -77,7 +85,8 @@ class Sorter:
         """Raises StoreDown. Changes nothing: `settle` does, once all is written."""
         done = Sorted()
         keys = [BatchKey(d.node, d.batch.epoch, d.batch.number) for d in found if d.batch is not None]
-        known = await self._ledger.known(keys)
+        roots = [BatchKey(d.node, root.epoch, root.number) for d in found if (root := _root(d)) is not None]
+        known = await self._ledger.known(list({*keys, *roots}))
         strangers: dict[tuple[NodeId, str], list[Data]] = {}
         for data in found:
             if data.batch is None:
@@ -109,22 +118,47 @@ class Sorter:
             self._records(data, key, done)
             done.batches.append(Batch(data.node, "", (), key.epoch, key.number, tag.digest))
             done.stored[key] = known[key] = tag.digest
+        elif (root := _root(data)) is not None:
+            await self._thinned(data, root, key, known, done, now_ms)
+        elif await self._fresh(data, key, known, done, now_ms):
+            done.stored[key] = tag.digest
         else:
-            await self._fresh(data, key, known, done, now_ms)
+            done.later.append(data)  # the other one is in the database by then
 
-    async def _fresh(self, data: Data, key: BatchKey, known: dict[BatchKey, str], done: Sorted, now_ms: int) -> None:
+    async def _thinned(
+        self, data: Data, root: BatchTag, key: BatchKey, known: dict[BatchKey, str], done: Sorted, now_ms: int
+    ) -> None:
+        """What is left of a batch that its gateway had no room for: stored under the first version's key, once."""
+        assert data.batch is not None
+        root_key = BatchKey(data.node, root.epoch, root.number)
+        rest = data._replace(samples=data.samples[1:], batch=root)
+        if root_key not in known and not await self._fresh(rest, root_key, known, done, now_ms):
+            done.later.append(data)
+            return
+        if known[root_key] != root.digest:
+            done.figures[data.node, "conflicts"] += 1
+            done.letters.append(whole_batch(data, "the batch that it replaces is stored with another digest"))
+            done.conflicts[key] = data.batch.digest
+            return
+        # An entry of its own, so that it is known and not in flight any more; its samples count under the first key.
+        dead = len(rest.samples)
+        done.batches.append(Batch(data.node, data.device, (), key.epoch, key.number, data.batch.digest, dead=dead))
+        done.stored[key] = known[key] = data.batch.digest
+
+    async def _fresh(self, data: Data, key: BatchKey, known: dict[BatchKey, str], done: Sorted, now_ms: int) -> bool:
+        """False when it must wait for the next round."""
         one = screened(data, now_ms)
         batch = one.batch
         reach = (batch.node, batch.device, batch.epoch, batch.first_ms, batch.last_ms)
         if batch.samples and done.index.overlaps(*reach):
-            done.later.append(data)  # the other one is in the database by then
-            return
+            return False
         if batch.samples and self._ledger.overlaps(*reach):
             batch = await self._without_collided(batch)
         done.batches.append(batch)
         done.index.add([entry_of(batch)])
         done.letters += one.letters
-        done.stored[key] = known[key] = batch.digest
+        known[key] = batch.digest
+        return True
 
     async def _without_collided(self, batch: Batch) -> Batch:
         """Two epochs of one gateway overlap in time: samples whose identity is stored already are counted, not stored.

@@ -134,16 +134,18 @@ class Gateway:
             log.warning("not everything is confirmed, it is kept", extra={"pending_batches": batches})
 
     async def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The control socket's commands: status, latest, write, reload."""
+        """The control socket's commands: status, outbox, latest, write, reload."""
         if asked.get("cmd") == "status":
             return await self.status()
+        if asked.get("cmd") == "outbox":
+            return await self._outbox.look(asked)
         if asked.get("cmd") == "latest":
             return {"readings": [reading_json(tag, sample) for tag, sample in self._latest.samples()]}
         if asked.get("cmd") == "write":
             return await self._write(str(asked.get("tag")), str(asked.get("value")), user(int(asked["uid"])))
         if asked.get("cmd") == "reload" and self._reloader is not None:
             return await self._reloader.reload()
-        return {"error": "commands are status, latest, write, reload"}
+        return {"error": "commands are status, outbox, latest, write, reload"}
 
     async def _write(self, target: str, text: str, who: str) -> dict[str, Any]:
         try:

@@ -12,6 +12,7 @@ from wire.delivery import BATCH, COUNTERS, PROTOCOL, PROTOCOL_METRIC, RECORD
 from wire.edge_session import DeviceBirth
 from wire.payload import Metric, Payload, data_metrics, encode
 from wire.tag import Asset, Datatype, Tag, birth_properties
+from wire.thinned import REPLACES
 
 NODE = ""
 
@@ -135,6 +136,8 @@ class BirthBook:
                 )
         if batch is not None:
             metrics.append(Metric(name=BATCH, alias=batch, ts_ms=ts_ms, datatype=Datatype.STRING))
+        if (thinned := self._aliases.get(device, {}).get(REPLACES)) is not None:
+            metrics.append(Metric(name=REPLACES, alias=thinned, ts_ms=ts_ms, datatype=Datatype.STRING))
         return DeviceBirth(device, tuple(metrics))
 
     def _tag(self, tag: Tag, ts_ms: int, dead: bool) -> Metric:

@@ -1,4 +1,4 @@
-"""`gaugeline gateway run|check|plan|read|status|reload|write`."""
+"""`gaugeline gateway run|check|plan|read|status|outbox|reload|write`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from agent.load import LineLoad
 from gateway.config import Site, load_site
 from gateway.config.apart import load_apart
 from gateway.logs import log_to_stderr
+from gateway.outbox.cli import add_parser as add_outbox_parser
+from gateway.outbox.cli import outbox
 from gateway.plan import check_fits, loads, warnings
 from gateway.plan_view import plan_json, plan_text
 from gateway.status import Busy, ask, sole_owner
@@ -40,6 +42,7 @@ then: gaugeline gateway check site.yaml    what is wrong, all at once, with line
       gaugeline gateway read site.yaml     what the devices say now; nothing is stored or sent
       gaugeline gateway run site.yaml      sample, keep, publish until it is stopped
       gaugeline gateway status site.yaml   what the running gateway has done with every sample
+      gaugeline gateway outbox site.yaml   what waits for the host, batch by batch, sample by sample
       gaugeline gateway reload site.yaml   after a change of the file; it also notices by itself
       gaugeline gateway write site.yaml pump-1/setpoint 12.5   where site.yaml allows it
 """
@@ -89,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
         "Asks the running gateway; when none runs, reads the counters from the outbox itself.",
     )
     status.add_argument("--json", action="store_true", help="everything, as one JSON object")
+    add_outbox_parser(commands)
     add(
         "reload",
         "let the running gateway take the changed file",
@@ -152,6 +156,8 @@ def main(argv: list[str]) -> int:
             return asyncio.run(_reload(site))
         if arguments.command == "write":
             return _write(site, arguments)
+        if arguments.command == "outbox":
+            return asyncio.run(outbox(site, arguments))
         return asyncio.run(_status(site, arguments.json))
     except ConfigError as fault:
         for problem in fault.problems:
@@ -258,6 +264,10 @@ def _status_text(status: dict[str, Any]) -> str:
         *([f"site.yaml is not used as it is: {why}"] if (why := status.get("config", {}).get("error")) else []),
         f"outbox: {outbox['pending_batches']} batches wait, {outbox['bytes'] / 1e6:.1f} MB kept"
         + (f"; {outbox['trouble']}" if outbox.get("trouble") else ""),
+        *(
+            f"ALARM: a damaged outbox was set aside: {name}; keep it for analysis, then delete it"
+            for name in outbox.get("set_aside", ())
+        ),
         f"{'device':<24}" + "".join(f"{name:>12}" for name in _SHOWN),
     ]
     for device, counters in status["devices"].items():

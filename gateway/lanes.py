@@ -71,6 +71,9 @@ class Lanes:
             return
         self._live.extend(StateChange(d, True) for d, alive in commit.states.items() if alive)
         for batch in commit.batches:
+            if batch.thinned:
+                self.todo.add(batch.id, batch.id)  # old samples: they are never news
+                continue
             self._live.append(batch)
             self._live_batches += 1
             self._live_bytes += len(batch.body)

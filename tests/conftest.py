@@ -30,6 +30,8 @@ ALONE = (
     "flow/",
     "gateway/test_brokers.py",
     "gateway/test_screen.py",
+    "gateway/test_outbox_disk.py",
+    "gateway/test_outbox_proof.py",
     "gateway/test_uplink.py",
 )
 

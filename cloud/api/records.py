@@ -8,13 +8,18 @@ from fastapi import APIRouter, Query
 
 from cloud.state.host import HostState
 
+Kind = Literal["gap", "drop", "thin", "refused", "outbox_set_aside", "outbox_wal_missing", "epoch_closed"]
+
 
 def router(state: HostState) -> APIRouter:
     api = APIRouter(tags=["records"])
 
     @api.get("/records")
-    async def records(kind: Annotated[Literal["gap", "drop", "epoch_closed"], Query()] = "gap") -> list[dict[str, Any]]:
-        """A gap: per line the last poll before and the first stamp after. A drop: what left the outbox unconfirmed."""
+    async def records(kind: Annotated[Kind, Query()] = "gap") -> list[dict[str, Any]]:
+        """A gap: per line the last poll before and the first stamp after. A drop: what left the outbox unconfirmed.
+
+        Thin: what was left out of batches for want of space. Refused: what was not taken. Set aside: a damaged outbox.
+        """
         return [
             {"group": r.key.node.group, "node": r.key.node.node, "number": r.key.number, **r.content}
             for r in await state.records(kind)

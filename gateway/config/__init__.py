@@ -59,7 +59,9 @@ def load_site(path: Path) -> Site:
         node=NodeId(top.group, top.gateway),
         brokers=where,
         hosts=tuple(top.hosts),
-        outbox=OutboxSettings(path.parent / top.outbox.path, top.outbox.commit_ms, int(top.outbox.max_mb * 1e6)),
+        outbox=OutboxSettings(
+            path.parent / top.outbox.path, top.outbox.commit_ms, int(top.outbox.max_mb * 1e6), top.outbox.when_full
+        ),
         lines=tuple(convert.line_spec(line, [d for d in made if d.line == line.name]) for line in lines.values()),
         writes=top.commands.write,
         confirming=top.confirm == "stored",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from agent.checksum import CHECKSUMS
 from agent.dlt645 import ITEMS
@@ -14,6 +15,8 @@ from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConf
 from wire.certificates import TlsFiles
 from wire.ids import NodeId
 from wire.tag import Datatype, Tag
+
+WhenFull = Literal["drop_oldest", "thin_oldest", "refuse_new"]
 
 AssetOf = Callable[[str, str], str]
 """(device, tag name) -> the id of its asset, '' when it has none."""
@@ -40,11 +43,12 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class OutboxSettings:
-    """commit_ms: the longest that a sample waits for its commit. max_bytes: of all batches kept."""
+    """commit_ms: the longest that a sample waits for its commit. max_bytes: of the file and its WAL on the disk."""
 
     path: Path
     commit_ms: int
     max_bytes: int
+    when_full: WhenFull = "drop_oldest"
 
 
 @dataclass(frozen=True, slots=True)

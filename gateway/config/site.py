@@ -72,6 +72,7 @@ class OutboxConfig(Model):
 
     path: Text = "outbox.db"
     commit_ms: Annotated[Whole, Field(ge=10, le=10_000)] = 250
+    when_full: Literal["drop_oldest", "thin_oldest", "refuse_new"] = "drop_oldest"
     max_mb: Annotated[Number, Field(ge=1, le=1_000_000)] = 512
 
 

@@ -5,7 +5,6 @@ One connection only: SQLite up to 3.51.2 can lose committed writes when two conn
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,36 +13,49 @@ from pathlib import Path
 from gateway.outbox.migrate import migrate
 from wire.errors import StoreFull
 
-log = logging.getLogger(__name__)
+_PAGE = 4096
+_DEFAULT_BYTES = 512_000_000
+# Reading all of a file before sampling begins: 32 MB take a second on a slow card. A larger one shows damage when read.
+_CHECKED_BYTES = 32_000_000
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """An open, migrated outbox. Raises StoreFull when the disk refuses, ConfigError for a newer file.
+class Damaged(StoreFull):
+    """The file is no sound database any more: set it aside, go on with a new one."""
 
-    A file that is no database any more is set aside beside the new one: its rows wait for a person.
-    """
+
+def damaged(fault: sqlite3.Error) -> bool:
+    """True when SQLite says that the file itself is damaged."""
+    return getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def connect(path: Path, max_bytes: int = _DEFAULT_BYTES) -> sqlite3.Connection:
+    """An open, migrated outbox. Raises StoreFull when the disk refuses, Damaged, ConfigError for a newer file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return _open(path)
-        except sqlite3.DatabaseError as fault:
-            if isinstance(fault, sqlite3.OperationalError):
-                raise
-            aside = _set_aside(path)
-            log.error("outbox is corrupt and was set aside", extra={"file": str(aside), "error": str(fault)})
-            return _open(path)
-    except sqlite3.OperationalError as fault:
+        return _open(path, max_bytes)
+    except sqlite3.DatabaseError as fault:
+        if damaged(fault):
+            raise Damaged(str(fault)) from fault
         raise StoreFull(f"outbox {path} cannot be opened: {fault}") from fault
     except OSError as fault:
         raise StoreFull(f"outbox {path} cannot be opened: {fault.strerror}") from fault
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     # The thread that opens is the store's worker thread, and the only one that ever uses the connection.
     db = sqlite3.connect(path, isolation_level=None)
     try:
         db.execute("PRAGMA journal_mode=WAL").fetchone()
         db.execute("PRAGMA synchronous=FULL")
+        # The WAL counts into the space that was given: a small outbox checkpoints more often, and shortens it then.
+        wal = wal_bytes(max_bytes)
+        db.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, wal // 8 // _PAGE))}")
+        db.execute(f"PRAGMA journal_size_limit = {wal // 8}")
+        if path.stat().st_size <= _CHECKED_BYTES:
+            (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise Damaged(str(found))
         migrate(db)
     except BaseException:
         db.close()
@@ -51,21 +63,32 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _set_aside(path: Path) -> Path:
-    count = 1
-    while (aside := path.with_name(f"{path.name}.corrupt-{count}")).exists():
-        count += 1
-    path.rename(aside)
-    for tail in ("-wal", "-shm"):
-        companion = path.with_name(path.name + tail)
-        if companion.exists():
-            companion.rename(aside.with_name(aside.name + tail))
-    return aside
+def wal_bytes(max_bytes: int) -> int:
+    """The part of the outbox' space that is left to the WAL and to one transaction."""
+    return min(max_bytes // 4, 32_000_000)
+
+
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Pages of the file that hold something. Free pages are used again before the file grows."""
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    (free,) = db.execute("PRAGMA freelist_count").fetchone()
+    return (int(pages) - int(free)) * _PAGE
+
+
+def shrink(db: sqlite3.Connection) -> None:
+    """Gives free pages back to the disk; needs as much room as the pages in use. Raises sqlite3.OperationalError."""
+    db.execute("VACUUM")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def file_bytes(db: sqlite3.Connection) -> int:
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    return int(pages) * _PAGE
 
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. Raises StoreFull when the disk is full, read-only or broken; our own mistakes pass through."""
+    """All or nothing. Raises StoreFull when the disk is full, read-only or broken, Damaged; our own mistakes pass."""
     try:
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -78,4 +101,6 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except sqlite3.DatabaseError as fault:
+        if damaged(fault):
+            raise Damaged(str(fault)) from fault
         raise StoreFull(f"the outbox cannot be written: {fault}") from fault

@@ -6,113 +6,37 @@ its lines. A batch is handed out only after its COMMIT. A number is never used t
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
 
-from gateway.outbox import ledger, policy, start
-from gateway.outbox.database import connect, transaction
-from gateway.outbox.encoding import BlockEncoder, Encoded, device_runs, encode_batch, record_samples
-from gateway.outbox.rows import NUMBERS, ROW_OVERHEAD, AliasRow, Batch, Confirmed, GapLine, JsonObject, Window
+from gateway.outbox import ledger, policy, queries, start
+from gateway.outbox.database import transaction
+from gateway.outbox.encoding import device_runs
+from gateway.outbox.opened import OpenFile
+from gateway.outbox.records import (
+    REFUSAL_EVERY_MS,
+    due_refusals,
+    refused_record,
+    remember_refusals,
+)
+from gateway.outbox.rows import NUMBERS, AliasRow, Batch, Confirmed, GapLine, JsonObject, Window
 from wire.delivery import Confirmation
 from wire.edge_session import next_bd_seq
-from wire.ids import NodeId
-from wire.tag import Tag
-
-T = TypeVar("T")
-_SELECT = (
-    "SELECT b.id, e.epoch, b.device, b.samples, b.last_ms, b.digest, b.body FROM unconfirmed u"
-    " JOIN batch b ON b.id = u.id JOIN epoch e ON e.id = b.id / 4294967296"
-)
 
 
-class OutboxFile:
-    """One open outbox of one process start. All methods in one thread."""
-
-    def __init__(self, path: Path, node: NodeId, max_bytes: int, hosts: frozenset[str], clock: Callable[[], int]):
-        self._path, self._node, self._limit, self._hosts, self._clock = path, node, max_bytes, hosts, clock
-        self._db: sqlite3.Connection | None = None
-        self._epoch_id = self._number = self._used = 0
-        self._fresh: list[Batch] = []
-        self._gap: start.Gap | None = None
-        self.epoch = ""
-        self.aliases: dict[str, dict[str, int]] = {}
-        self._registered: dict[str, dict[str, int]] = {}
-        self._encoder = BlockEncoder()
-
-    @property
-    def db(self) -> sqlite3.Connection:
-        if self._db is None:
-            raise RuntimeError("the outbox is not open")
-        return self._db
-
-    def open(self, tags: Mapping[str, Sequence[Tag]], lines: Sequence[str]) -> None:
-        """Begins a new epoch. Raises StoreFull when the disk refuses, ConfigError for a newer file."""
-        self._db = connect(self._path)
-        self._used = policy.used_bytes(self.db)
-        try:
-            self._write(lambda: self._begin(tags, lines))
-        except BaseException:
-            self.db.close()
-            self._db = None
-            raise
-
-    def _begin(self, tags: Mapping[str, Sequence[Tag]], lines: Sequence[str]) -> None:
-        now = self._clock()
-        self._epoch_id, self.epoch = start.new_epoch(self.db, now)
-        self.aliases = start.register_aliases(self.db, tags)
-        self._gap = start.open_gap(self.db, self._epoch_id, self.epoch, lines, now)
-        self._record(start.unrecorded_gaps(self.db, self._epoch_id) + ledger.settle(self.db, self._epoch_id))
-
-    def register(self, tags: Mapping[str, Sequence[Tag]]) -> tuple[None, tuple[Batch, ...]]:
-        """Other tags from now on. Nothing of the old ones may be committed after this. Raises StoreFull."""
-
-        def apply() -> None:
-            aliases = start.register_aliases(self.db, tags)
-            self._registered = aliases
-
-        done = self._write(apply)
-        self.aliases = self._registered
-        return done
-
-    def close(self, clean: bool) -> None:
-        """clean: a stop on purpose, so that the next start does not call it a kill."""
-        if self._db is None:
-            return
-        try:
-            if clean:
-                with transaction(self.db):
-                    self.db.execute("UPDATE epoch SET clean = 1 WHERE id = ?", (self._epoch_id,))
-        finally:
-            self._db.close()
-            self._db = None
-
-    def _write(self, action: Callable[[], T]) -> tuple[T, tuple[Batch, ...]]:
-        """The action in one transaction; its result and the batches that it made durable."""
-        kept = (self._number, self._used)
-        self._fresh = []
-        try:
-            with transaction(self.db):
-                result = action()
-                self._used, records = self._trim()
-                self._record(records)
-                if self._number != kept[0]:
-                    self.db.execute("UPDATE epoch SET number = ? WHERE id = ?", (self._number, self._epoch_id))
-        except BaseException:
-            self._number, self._used = kept
-            raise
-        return result, tuple(self._fresh)
-
-    def _trim(self) -> tuple[int, list[JsonObject]]:
-        freed = policy.make_room(self.db, self._used, self._limit)
-        return self._used - freed.size, freed.records
+class OutboxFile(OpenFile):
+    """What is done with an open outbox of one process start. All methods in one thread."""
 
     def commit(self, window: Window) -> tuple[None, tuple[Batch, ...]]:
         """Makes a window durable. Raises StoreFull; nothing of the window is kept then."""
         return self._write(lambda: self._commit(window))
 
     def _commit(self, window: Window) -> None:
+        now = self._clock()
+        if self._when_full == "refuse_new" and self._refuses():
+            self._refuse(window, now)
+            window = window.without_blocks()
+        else:
+            self._record(due_refusals(self.db, self.epoch, now + 1))
         for device, blocks in device_runs(window.blocks):
             encoded = self._encoder.batch(
                 self._node, self.epoch, self._number + 1, device, blocks, self.aliases[device]
@@ -128,13 +52,31 @@ class OutboxFile:
             ledger.count(self.db, self._epoch_id, device, "suppressed", samples_held)
         for device, refused in window.refused.items():
             ledger.count(self.db, self._epoch_id, device, "refused", refused)
-        self._record(_refusals(self.epoch, window))
+        self._record(
+            [refused_record(self.epoch, d, window.refused_span[d], n, "disk") for d, n in window.refused.items()]
+        )
         self.db.executemany(
             "INSERT INTO line_poll(line, polled_ms) VALUES (?, ?)"
             " ON CONFLICT DO UPDATE SET polled_ms = excluded.polled_ms",
             window.last_poll.items(),
         )
         self._advance_gap(window.first_poll)
+
+    def _refuses(self) -> bool:
+        """True from the moment when the space is taken until a part of it is free again."""
+        self._refusing = self._used > self._limit - (self._limit // policy.CHUNK if self._refusing else 0)
+        return self._refusing
+
+    def _refuse(self, window: Window, now: int) -> None:
+        refused: dict[str, tuple[int, int, int]] = {}
+        for block in window.blocks:
+            first, last, samples = refused.get(block.device, (block.ts_ms, block.ts_ms, 0))
+            found = (min(first, block.ts_ms), max(last, block.ts_ms), samples + len(block.tags))
+            refused[block.device] = found
+        for device, (_, _, samples) in refused.items():
+            ledger.count(self.db, self._epoch_id, device, "refused", samples)
+        remember_refusals(self.db, refused, now)
+        self._record(due_refusals(self.db, self.epoch, now - REFUSAL_EVERY_MS))
 
     def _advance_gap(self, first_poll: Mapping[str, int]) -> None:
         gap = self._gap
@@ -150,24 +92,6 @@ class OutboxFile:
     def gap_due(self) -> bool:
         """True when the gap record must be written even if no line was polled."""
         return self._gap is not None and self._gap.complete(self._clock())
-
-    def _record(self, records: Sequence[JsonObject]) -> None:
-        if records:
-            samples = record_samples(records, self._clock())
-            self._insert(encode_batch(self._node, self.epoch, self._number + 1, "", samples, self.aliases[""]))
-
-    def _insert(self, made: Encoded) -> None:
-        self._number = made.number
-        i = self._epoch_id * NUMBERS + made.number
-        digest = bytes.fromhex(made.digest)
-        self.db.execute(
-            "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (i, made.device, made.samples, made.first_ms, made.last_ms, self._clock(), digest, made.body),
-        )
-        size = len(made.body)
-        self.db.execute("INSERT INTO unconfirmed VALUES (?, ?, ?, ?)", (i, made.device, made.samples, size))
-        self._used += size + ROW_OVERHEAD
-        self._fresh.append(Batch(i, self.epoch, made.device, made.samples, made.last_ms, made.digest, made.body))
 
     def confirm(self, confirmation: Confirmation) -> tuple[Confirmed, tuple[Batch, ...]]:
         """Applies a confirmation of a required host; closing records of epochs that are settled now come out."""
@@ -209,30 +133,13 @@ class OutboxFile:
         return self._write(lambda: ledger.refill(self.db, from_ms, to_ms))
 
     def forget_old(self) -> tuple[None, tuple[Batch, ...]]:
-        def apply() -> None:
-            self._used -= policy.forget_old(self.db, self._clock())
-
-        return self._write(apply)
+        return self._write(lambda: policy.forget_old(self.db, self._clock()))
 
     def unconfirmed(self, after: int, upto: int, limit: int, max_bytes: int) -> list[Batch]:
-        """Unconfirmed batches with after < id <= upto, oldest first; at least one if there is one."""
-        rows = self.db.execute(f"{_SELECT} WHERE u.id > ? AND u.id <= ? ORDER BY u.id LIMIT ?", (after, upto, limit))
-        found: list[Batch] = []
-        for row in rows:
-            max_bytes -= len(row[6])
-            if found and max_bytes < 0:
-                break
-            found.append(_batch(row))
-        return found
+        return queries.unconfirmed(self.db, after, upto, limit, max_bytes)
 
     def batches(self, ids: Iterable[int]) -> list[Batch]:
-        """Those of the ids that are still unconfirmed."""
-        found = []
-        for i in ids:
-            row = self.db.execute(f"{_SELECT} WHERE u.id = ?", (i,)).fetchone()
-            if row is not None:
-                found.append(_batch(row))
-        return found
+        return queries.batches(self.db, ids)
 
     def last_id(self) -> int:
         return self._epoch_id * NUMBERS + self._number
@@ -246,17 +153,14 @@ class OutboxFile:
         return value
 
     def high_water(self) -> dict[str, int]:
-        """device -> newest stamp that a committed sample of it bears. Kept per device: one row a commit, and every
-        tag of it restarts above."""
-        return dict(self.db.execute("SELECT device, ts_ms FROM high_water").fetchall())
+        return queries.high_water(self.db)
 
     def retired(self) -> list[AliasRow]:
         current = {alias for of_device in self.aliases.values() for alias in of_device.values()}
         return start.retired_aliases(self.db, current)
 
     def waiting_devices(self) -> frozenset[str]:
-        """Devices with unconfirmed batches."""
-        return frozenset(d for (d,) in self.db.execute("SELECT DISTINCT device FROM unconfirmed WHERE device <> ''"))
+        return queries.waiting_devices(self.db)
 
     def snapshot(self) -> JsonObject:
         return ledger.snapshot(self.db)
@@ -268,19 +172,6 @@ class OutboxFile:
         return start.read_gaps(self.db)
 
     def pending(self) -> tuple[int, int]:
-        """(unconfirmed batches, bytes of all batches kept)."""
+        """(unconfirmed batches, bytes of the file that hold something)."""
         (count,) = self.db.execute("SELECT count(*) FROM unconfirmed").fetchone()
         return int(count), self._used
-
-
-def _batch(row: tuple[int, str, str, int, int, bytes, bytes]) -> Batch:
-    i, epoch, device, samples, last_ms, digest, body = row
-    return Batch(i, epoch, device, samples, last_ms, digest.hex(), body)
-
-
-def _refusals(epoch: str, window: Window) -> list[JsonObject]:
-    return [
-        {"kind": "refused", "epoch": epoch, "device": device, "from_ms": window.refused_span[device][0],
-         "to_ms": window.refused_span[device][1], "samples": count, "why": "disk"}
-        for device, count in window.refused.items()
-    ]  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 
 from gateway.config.convert import Site
 from gateway.outbox import ledger, start
-from gateway.outbox.policy import used_bytes
+from gateway.outbox.aside import set_aside_files
+from gateway.outbox.database import used_bytes
 from wire.errors import ConfigError
 
 
@@ -28,7 +29,13 @@ def stored_status(site: Site) -> dict[str, Any]:
             "uptime_s": 0.0,
             "versions": {},
             "uplink": {"state": "not running", "broker": str(site.brokers[0])},
-            "outbox": {"pending_batches": pending, "bytes": used_bytes(db), "commits": 0, "commit_ms_p99": 0.0},
+            "outbox": {
+                "pending_batches": pending,
+                "bytes": used_bytes(db),
+                "commits": 0,
+                "commit_ms_p99": 0.0,
+                "set_aside": set_aside_files(path),
+            },
             "devices": ledger.totals(db),
             "gaps": [
                 {"line": g.line, "last_poll_ms": g.last_poll_ms, "first_new_ms": g.first_new_ms, "reason": g.reason}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import NamedTuple
 
+from gateway.outbox.database import used_bytes
 from gateway.outbox.ledger import close_batches
+from gateway.outbox.records import Thinned, thin_records
 from gateway.outbox.rows import NUMBERS, ROW_OVERHEAD, JsonObject
+from wire.delivery import parse_batch_tag
 
 CHUNK = 20
 """1/20 of the space is freed at a time, so that a long outage writes few drop records."""
@@ -14,70 +16,71 @@ CHUNK = 20
 KEEP_CONFIRMED_MS = 7 * 86_400_000
 """A host restored from a backup of the last week can ask for what it lost."""
 
-
-class Freed(NamedTuple):
-    """size: bytes given back. records: one per epoch and device whose unconfirmed batches were dropped."""
-
-    size: int
-    records: list[JsonObject]
+_TABLES = ("batch", "parked", "confirmation", "thinned")
 
 
-def make_room(db: sqlite3.Connection, used: int, limit: int) -> Freed:
-    """Within the open transaction: brings `used` bytes to at most 19/20 of limit once limit is passed."""
-    if used <= limit:
-        return Freed(0, [])
-    wanted = used - (limit - limit // CHUNK)
-    freed = _delete(db, _oldest(db, wanted, "NOT IN (SELECT id FROM unconfirmed)"))
-    if freed >= wanted:
-        return Freed(freed, [])
-    # Records of the node (device '') are small and say what went: they stay.
-    rows = _oldest(db, wanted - freed, "IN (SELECT id FROM unconfirmed WHERE device <> '')")
-    records = _records(db, [i for i, _ in rows])
-    close_batches(db, [i for i, _ in rows], "dropped")
-    return Freed(freed + _delete(db, rows), records)
+def drop_confirmed(db: sqlite3.Connection, target: int) -> None:
+    """Confirmed and parked batches go, the oldest first, until no more than target bytes are used."""
+    while used_bytes(db) > target:
+        rows = _oldest(db, used_bytes(db) - target, "NOT IN (SELECT id FROM unconfirmed)")
+        if not rows:
+            return
+        delete(db, rows)
 
 
-def forget_old(db: sqlite3.Connection, now_ms: int) -> int:
-    """Confirmed batches past their age go; the bytes given back."""
+def drop_oldest(db: sqlite3.Connection, target: int) -> list[JsonObject]:
+    """Unconfirmed batches go, the oldest first; the records that say so."""
+    records: list[JsonObject] = []
+    while used_bytes(db) > target:
+        # Records of the node (device '') are small and say what went: they stay.
+        rows = _oldest(db, used_bytes(db) - target, "IN (SELECT id FROM unconfirmed WHERE device <> '')")
+        if not rows:
+            break
+        records += _records(db, rows)
+        close_batches(db, rows, "dropped")
+        delete(db, rows)
+    return records
+
+
+def forget_old(db: sqlite3.Connection, now_ms: int) -> None:
+    """Confirmed batches past their age go."""
     rows = db.execute(
-        "SELECT id, length(body) FROM batch WHERE committed_ms < ? AND id NOT IN (SELECT id FROM unconfirmed)"
+        "SELECT id FROM batch WHERE committed_ms < ? AND id NOT IN (SELECT id FROM unconfirmed)"
         " AND id NOT IN (SELECT id FROM parked)",
         (now_ms - KEEP_CONFIRMED_MS,),
     ).fetchall()
-    return _delete(db, rows)
+    delete(db, [i for (i,) in rows])
 
 
-def used_bytes(db: sqlite3.Connection) -> int:
-    """What the batches take: bodies and the overhead of their rows."""
-    bodies, rows = db.execute("SELECT coalesce(sum(length(body)), 0), count(*) FROM batch").fetchone()
-    return int(bodies) + int(rows) * ROW_OVERHEAD
-
-
-def _oldest(db: sqlite3.Connection, wanted: int, which: str) -> list[tuple[int, int]]:
-    rows: list[tuple[int, int]] = []
+def _oldest(db: sqlite3.Connection, wanted: int, which: str) -> list[int]:
+    rows: list[int] = []
     size = 0
     for i, body in db.execute(f"SELECT id, length(body) FROM batch WHERE id {which} ORDER BY id"):  # noqa: S608
         if size >= wanted:
             break
-        rows.append((i, body))
+        rows.append(i)
         size += body + ROW_OVERHEAD
     return rows
 
 
-def _delete(db: sqlite3.Connection, rows: list[tuple[int, int]]) -> int:
-    for table in ("batch", "parked", "confirmation"):
-        db.executemany(f"DELETE FROM {table} WHERE id = ?", [(i,) for i, _ in rows])  # noqa: S608
-    return sum(body + ROW_OVERHEAD for _, body in rows)
+def delete(db: sqlite3.Connection, ids: list[int]) -> None:
+    """Takes batches out of every table but the unconfirmed ones."""
+    for table in _TABLES:
+        db.executemany(f"DELETE FROM {table} WHERE id = ?", [(i,) for i in ids])  # noqa: S608
 
 
 def _records(db: sqlite3.Connection, ids: list[int]) -> list[JsonObject]:
     groups: dict[tuple[int, str], JsonObject] = {}
+    thinned: list[Thinned] = []
     for i in ids:
-        device, samples, first_ms, last_ms, epoch = db.execute(
-            "SELECT device, samples, first_ms, last_ms, epoch FROM batch JOIN epoch ON epoch.id = batch.id / ?"
-            " WHERE batch.id = ?",
+        device, samples, first_ms, last_ms, epoch, root = db.execute(
+            "SELECT device, samples, first_ms, last_ms, epoch, root FROM batch JOIN epoch ON epoch.id = batch.id / ?"
+            " LEFT JOIN thinned ON thinned.id = batch.id WHERE batch.id = ?",
             (NUMBERS, i),
         ).fetchone()
+        if root is not None:
+            thinned.append(Thinned(device, parse_batch_tag(root), samples, 0, None, first_ms, last_ms))
+            continue
         record = groups.setdefault(
             (i // NUMBERS, device),
             {"kind": "drop", "epoch": epoch, "numbers": [], "device": device, "from_ms": first_ms, "to_ms": last_ms,
@@ -91,4 +94,4 @@ def _records(db: sqlite3.Connection, ids: list[int]) -> list[JsonObject]:
         record["from_ms"] = min(record["from_ms"], first_ms)
         record["to_ms"] = max(record["to_ms"], last_ms)
         record["samples"] += samples
-    return list(groups.values())
+    return [*groups.values(), *thin_records(thinned, "")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from wire.block import Block
@@ -13,11 +13,14 @@ NUMBERS = 1 << 32
 """Batch numbers of one epoch are below this; id = epoch id * NUMBERS + number."""
 
 ROW_OVERHEAD = 150
-"""Bytes that a batch takes on disk besides its body: keys, digest, page slack (measured: 90 to 160)."""
+"""Bytes that a small batch takes on disk besides its body: keys, digest, page slack (measured: 90 to 160)."""
 
 
 class Batch(NamedTuple):
-    """One message: metrics encoded, with its Delivery/Batch; device '' for records of the node."""
+    """One message: metrics encoded, with its Delivery/Batch; device '' for records of the node.
+
+    thinned: made just now in place of an older one: it goes out as backlog, never as live values.
+    """
 
     id: int
     epoch: str
@@ -26,6 +29,7 @@ class Batch(NamedTuple):
     last_ms: int
     digest: str
     body: bytes
+    thinned: bool = False
 
     @property
     def number(self) -> int:
@@ -54,6 +58,10 @@ class Window:
     last_poll: dict[str, int] = field(default_factory=dict)
     states: dict[str, bool] = field(default_factory=dict)  # device -> alive, as last told
     samples: int = 0
+
+    def without_blocks(self) -> Window:
+        """The same without its samples, which were refused: what was polled and suppressed still counts."""
+        return replace(self, blocks=[], samples=0)
 
     @property
     def empty(self) -> bool:

@@ -7,10 +7,12 @@ import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gateway.outbox.rows import AliasRow, GapLine, JsonObject
 from wire.delivery import BATCH, COUNTERS, PROTOCOL_METRIC, RECORD
 from wire.tag import Datatype, Tag
+from wire.thinned import REPLACES
 
 GAP_WAIT_MS = 15_000
 """A line that has not been polled by then stands in the gap record without a first new stamp."""
@@ -47,10 +49,17 @@ def gap_record(epoch: str, previous: str, reason: str, lines_json: str) -> JsonO
     return {"kind": "gap", "reason": reason, "epoch": epoch, "previous": previous, "lines": json.loads(lines_json)}
 
 
-def new_epoch(db: sqlite3.Connection, now_ms: int) -> tuple[int, str]:
-    """Random, never counted: a restored card image must not use a batch key again."""
+def new_epoch(db: sqlite3.Connection, now_ms: int, above: int = 0) -> tuple[int, str]:
+    """(id, epoch). Random, never counted: a restored card image must not use a batch key again.
+
+    above: the last id of a file that was set aside; a running session still knows its batches by their ids.
+    """
     epoch = secrets.token_hex(8)
-    row = db.execute("INSERT INTO epoch(epoch, started_ms) VALUES (?, ?) RETURNING id", (epoch, now_ms)).fetchone()
+    row = db.execute(
+        "INSERT INTO epoch(id, epoch, started_ms) VALUES ("
+        " max(?, (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'epoch')) + 1, ?, ?) RETURNING id",
+        (above, epoch, now_ms),
+    ).fetchone()
     return int(row[0]), epoch
 
 
@@ -85,7 +94,7 @@ def register_aliases(db: sqlite3.Connection, tags: Mapping[str, Sequence[Tag]]) 
     wanted = [("", name, Datatype.STRING, "") for name in (PROTOCOL_METRIC, BATCH, RECORD, COUNTERS)]
     for device, found in tags.items():
         wanted += [(device, tag.name, tag.datatype, tag.unit) for tag in found]
-        wanted.append((device, BATCH, Datatype.STRING, ""))
+        wanted += [(device, name, Datatype.STRING, "") for name in (BATCH, REPLACES)]
     aliases: dict[str, dict[str, int]] = {}
     for device, name, datatype, unit in wanted:
         key = (device, name, int(datatype), unit)
@@ -95,6 +104,23 @@ def register_aliases(db: sqlite3.Connection, tags: Mapping[str, Sequence[Tag]]) 
         ).fetchone()
         aliases.setdefault(device, {})[name] = alias
     return aliases
+
+
+def alias_rows(aliases: Mapping[str, Mapping[str, int]], tags: Mapping[str, Sequence[Tag]]) -> list[tuple[object, ...]]:
+    """Rows of table alias for what a running session uses: they go into a new file as they are."""
+    known = {(device, tag.name): tag for device, found in tags.items() for tag in found}
+    rows: list[tuple[object, ...]] = []
+    for device, names in aliases.items():
+        for name, alias in names.items():
+            tag = known.get((device, name))
+            rows.append((alias, device, name, int(tag.datatype if tag else Datatype.STRING), tag.unit if tag else ""))
+    return rows
+
+
+def wal_is_missing(path: Path) -> bool:
+    """True when the process before was killed (its -shm lies there) and its -wal was taken away since."""
+    wal, shm = path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
+    return path.exists() and shm.exists() and not wal.exists()
 
 
 def retired_aliases(db: sqlite3.Connection, current: set[int]) -> list[AliasRow]:

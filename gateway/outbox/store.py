@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +13,9 @@ from typing import Any, TypeVar
 
 from agent.pipeline import Taken
 from gateway.config.convert import OutboxSettings
+from gateway.outbox import look
+from gateway.outbox.aside import set_aside_files
+from gateway.outbox.database import Damaged, damaged
 from gateway.outbox.file import OutboxFile
 from gateway.outbox.pending import MAX_SAMPLES, Pending
 from gateway.outbox.rows import AliasRow, Batch, Committed, Confirmed, JsonObject
@@ -40,15 +44,20 @@ class Outbox:
         clock: Callable[[], int],
         max_pending: int = MAX_SAMPLES,
     ) -> None:
-        self._settings = settings
-        self._file = OutboxFile(settings.path, node, settings.max_bytes, frozenset(hosts), clock)
+        self._settings, self._clock = settings, clock
+        self._file = OutboxFile(
+            settings.path, node, settings.max_bytes, frozenset(hosts), clock, settings.when_full
+        )  # fmt: skip
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="outbox")
-        self._pending = Pending(max_pending)
+        # One window must not take more than a part of the space, however long the disk was away (40 bytes a sample).
+        self._pending = Pending(min(max_pending, settings.max_bytes // 16 // 40))
         self._flushing = asyncio.Lock()
         self._stop = asyncio.Event()
         self._took_s: deque[float] = deque(maxlen=1000)
         self.commits = 0
         self.failures = 0
+        self.renewals = 0  # times that the file was found damaged while running
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.trouble = ""  # why the last commit failed; '' while commits succeed
         self.on_commit: Listener = _deaf
 
@@ -69,8 +78,10 @@ class Outbox:
 
     async def open(self, tags: Mapping[str, Sequence[Tag]], lines: Sequence[str]) -> None:
         """tags: device -> all that can be appended. Raises StoreFull, ConfigError."""
+        self._loop = asyncio.get_running_loop()
         try:
-            await self._run(self._file.open, tags, lines)
+            # Not _run: open sets a damaged file aside by itself.
+            await self._loop.run_in_executor(self._worker, self._file.open, tags, lines)
         except BaseException:
             self._worker.shutdown(wait=False)
             raise
@@ -193,6 +204,10 @@ class Outbox:
         """(unconfirmed batches, bytes kept)."""
         return await self._run(self._file.pending)
 
+    async def look(self, asked: Mapping[str, Any]) -> JsonObject:
+        """What `gaugeline gateway outbox` asks for."""
+        return await self._run(lambda: look.answer(self._file.db, self._settings.path, asked, self._clock()))
+
     async def status(self) -> JsonObject:
         """The outbox' part of `gateway status`."""
         (batches, size), totals, gaps = await self._run(
@@ -206,6 +221,8 @@ class Outbox:
                 "commits": self.commits,
                 "failures": self.failures,
                 "trouble": self.trouble,
+                "when_full": self._settings.when_full,
+                "set_aside": set_aside_files(self._settings.path),
                 "commit_ms_p99": self.commit_p99_ms,
             },
             "devices": totals,
@@ -231,7 +248,27 @@ class Outbox:
                 self.on_commit(Committed((), states))
 
     async def _run(self, action: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, action, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._sound, action, arguments)
+
+    def _sound(self, action: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        """In the worker: a file that turns out to be damaged is set aside, and the action done on the new one."""
+        try:
+            return action(*arguments)
+        except sqlite3.DatabaseError as fault:
+            if isinstance(fault, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise
+            if not damaged(fault):
+                raise StoreFull(f"the outbox cannot be read: {fault}") from fault
+            self._renew(str(fault))
+        except Damaged as fault:
+            self._renew(str(fault))
+        return action(*arguments)
+
+    def _renew(self, why: str) -> None:
+        fresh = self._file.renew(why)
+        self.renewals += 1
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(lambda: self.on_commit(Committed(fresh, {})))
 
 
 def _deaf(_: Committed) -> None:

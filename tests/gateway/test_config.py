@@ -34,7 +34,7 @@ def test_a_good_site_becomes_specifications() -> None:
     assert str(site.brokers[0]) == "mqtt://192.168.1.10:1884"
     assert site.hosts == ("gaugeline", "second")
     assert (site.outbox.path, site.outbox.commit_ms) == (CASES / "data/outbox.db", 100)
-    assert site.outbox.max_bytes == 2_000_000
+    assert (site.outbox.max_bytes, site.outbox.when_full) == (2_000_000, "thin_oldest")
     plc, bus, road = site.lines
     assert (plc.host, plc.port, bus.port, bus.baud, bus.parity) == ("192.168.1.20", 1502, "/dev/ttyUSB0", 19200, "E")
     assert [d.id for d in site.devices] == ["pump-1", "meter", "detector"]

@@ -26,6 +26,7 @@ from wire.block import Block, Quality, Reason
 from wire.delivery import BATCH, CONFLICT, REBIRTH, REFILL, WITHOUT_ALIAS
 from wire.ids import NodeId
 from wire.tag import Asset, Datatype, Tag
+from wire.thinned import REPLACES
 
 NODE = NodeId("plant", "gw")
 
@@ -110,12 +111,12 @@ async def test_births_tell_names_aliases_units_and_newest_values(mosquitto: Mosq
         assert node["Delivery/Protocol"].value == "gaugeline/1"
         said = json.loads(str(node["Delivery/Counters"].value))["epochs"]
         assert [(e["epoch"], e["devices"]["pump"]["in_flight"]) for e in said] == [(r.outbox.epoch, 2)]
-        flow, _, batch = h.of("DBIRTH", "pump")[0].payload.metrics
+        flow, _, batch, thinned = h.of("DBIRTH", "pump")[0].payload.metrics
         assert (flow.name, flow.value, flow.ts_ms) == ("flow", 4.5, 10)
         assert flow.properties == {
             "engUnit": "m3/h", "asset": "m", "assetName": "M 1", "assetKind": "machine", "measures": "flow",
         }  # fmt: skip
-        assert (batch.name, batch.value) == (BATCH, None)
+        assert (batch.name, batch.value, thinned.name) == (BATCH, None, REPLACES)
         speed = h.of("DBIRTH", "fan")[0].payload.metrics[0]
         assert (speed.value, speed.quality) == (None, Quality.BAD)
 
@@ -397,7 +398,7 @@ async def test_a_removed_and_a_retyped_tag_are_born_under_their_old_alias_until_
         assert fan[:2] == ["DBIRTH", "DDATA"]
         await h.command(REBIRTH, True)
         await h.until(lambda: len(h.of("NBIRTH")) == 2 and len(h.of("DBIRTH", "pump")) == 2)
-        assert [m.name for m in h.of("DBIRTH", "pump")[1].payload.metrics] == ["flow", BATCH]
+        assert [m.name for m in h.of("DBIRTH", "pump")[1].payload.metrics] == ["flow", BATCH, REPLACES]
 
 
 async def test_the_last_counters_hold_and_the_leave_is_a_death_with_the_sessions_bd_seq(
