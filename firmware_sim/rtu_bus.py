@@ -25,7 +25,7 @@ class RtuBus:
         self._heard_until = 0.0  # when the last byte heard would have left a real wire
         self._torn = False
         self._something = asyncio.Event()
-        self._mouth = Mouth(port.send)
+        self._mouth = Mouth(port.send, paced=True)
 
     def open(self) -> dict[str, object]:
         return {"kind": "modbus-rtu", "port": str(self._port.open())}

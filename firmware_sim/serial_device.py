@@ -50,7 +50,7 @@ class StreamingLine:
     def __init__(self, kind: str, port: PtyPort, serial: SerialDevice, device: StreamingDevice) -> None:
         self._kind, self._port = kind, port
         self._serial, self._device = serial, device
-        self._mouth = Mouth(port.send)
+        self._mouth = Mouth(port.send, paced=True)
 
     def open(self) -> dict[str, object]:
         return {"kind": self._kind, "port": str(self._port.open())}
@@ -95,7 +95,7 @@ class PolledLine:
         self._devices = devices
         self._heard = bytearray()
         self._something = asyncio.Event()
-        self._mouth = Mouth(port.send)
+        self._mouth = Mouth(port.send, paced=True)
 
     def open(self) -> dict[str, object]:
         return {"kind": self._kind, "port": str(self._port.open())}

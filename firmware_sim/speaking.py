@@ -11,10 +11,13 @@ Leaving = Callable[[], None]
 
 
 class Mouth:
-    """One speaker at a time on one link. `send` puts bytes onto it and calls `leaving` just before the last one."""
+    """One speaker at a time on one link. `send` puts bytes onto it and calls `leaving` just before the last one.
 
-    def __init__(self, send: Callable[[bytes, Leaving], Awaitable[None]]) -> None:
-        self._send = send
+    paced: a wire, on which merged frames leave one directly behind the other; else they go in one piece.
+    """
+
+    def __init__(self, send: Callable[[bytes, Leaving], Awaitable[None]], *, paced: bool = False) -> None:
+        self._send, self._paced = send, paced
         self._talking = asyncio.Lock()
         self._held: list[tuple[bytes, Leaving]] = []
 
@@ -27,6 +30,10 @@ class Mouth:
         async with self._talking:
             held, self._held = self._held, []
             frames, departures = [each[0] for each in held] + [frame], [each[1] for each in held] + [leaving]
+            if self._paced and kind != "split":
+                for each, leaves in zip(frames, departures, strict=True):
+                    await self._send(each, leaves)
+                return
             whole = b"".join(frames)
             if fault is not None and kind == "split":
                 cut = max(1, len(whole) // 2)
