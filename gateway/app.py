@@ -81,7 +81,9 @@ class Gateway:
         await self._outbox.open(tags, [line.name for line in site.lines])
         self._book.replace(tags, {spec.id: spec.asset for spec in site.assets}, self._outbox.aliases)
         window = ResendWindow() if site.confirming else TrustWindow(max(b.keepalive_s for b in site.brokers))
-        self._uplink = Uplink(site.brokers, site.node, site.hosts, self._outbox, self._book, window, now_ms)
+        self._uplink = Uplink(
+            site.brokers, site.node, site.hosts, self._outbox, self._book, window, now_ms, site.compress
+        )
 
     @property
     def site(self) -> Site:

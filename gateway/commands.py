@@ -11,7 +11,8 @@ from collections.abc import Callable
 from gateway.lanes import Lanes
 from gateway.outbox.store import Outbox
 from gateway.rebirths import COMMAND, OLD_ALIASES, Rebirths
-from wire.delivery import CONFIRMED, CONFLICT, REBIRTH, REFILL, Confirmation, parse_confirmation
+from wire.compressed import ALGORITHM
+from wire.delivery import COMPRESSION, CONFIRMED, CONFLICT, REBIRTH, REFILL, Confirmation, parse_confirmation
 from wire.errors import PayloadError, StoreFull
 from wire.payload import decode
 
@@ -28,6 +29,16 @@ class Commands:
     ) -> None:
         self._outbox, self._lanes, self._hosts, self._counters, self._wake = outbox, lanes, hosts, counters, wake
         self.rebirths = Rebirths()
+        self._inflating: set[str] = set()
+
+    @property
+    def all_inflate(self) -> bool:
+        """True when every required host has said in this session that it unpacks what is compressed."""
+        return bool(self._hosts) and self._inflating.issuperset(self._hosts)
+
+    def begin(self) -> None:
+        """A new session: what hosts said of themselves must be said again."""
+        self._inflating.clear()
 
     async def handle(self, payload: bytes) -> None:
         """One NCMD. A command that cannot be read or believed is counted and told once per kind."""
@@ -52,6 +63,10 @@ class Commands:
             await self._conflict(value)
         elif name == REFILL and isinstance(value, str):
             await self._refill(value)
+        elif name == COMPRESSION and isinstance(value, str):
+            host, algorithm = _fields(value, ("host", str), ("algorithm", str))
+            if host in self._hosts and algorithm == ALGORITHM:
+                self._inflating.add(host)
         else:
             self._refused("commands_unknown", f"no such command: {str(name)[:100]}")
 

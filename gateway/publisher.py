@@ -50,7 +50,7 @@ class Publisher:
     ) -> None:
         self._session, self._send, self._outbox, self._lanes, self._book = session, send, outbox, lanes, book
         self._alive, self._counters, self._wake, self._clock = alive, counters, wake, clock
-        self._rebirths = commands.rebirths
+        self._commands, self._rebirths = commands, commands.rebirths
         self._shown, self._shown_at = Shown(book), 0.0
         self._retired: list[AliasRow] = []
         self._draining: set[str] = set()  # dead or removed devices that are born only for their backlog
@@ -146,6 +146,7 @@ class Publisher:
             birth: DeviceBirth = self._book.dead(batch.device, self._retired, now)
             self._draining.add(batch.device)
             await self._send(self._session.device_birth(now, birth))
+        self._session.inflated = self._commands.all_inflate
         await self._send(self._session.data(self._clock(), batch.device, body))
         self._counters["published"] += 1
 

@@ -32,7 +32,8 @@ LOOK_S = 2.0
 
 # key of the site -> its word in site.yaml
 _NEEDS_RESTART = {
-    "node": "group or gateway", "brokers": "broker", "hosts": "hosts", "confirming": "confirm", "outbox": "outbox"
+    "node": "group or gateway", "brokers": "broker", "hosts": "hosts", "confirming": "confirm", "outbox": "outbox",
+    "compress": "compress",
 }  # fmt: skip
 
 

@@ -48,9 +48,10 @@ class Uplink:
         book: BirthBook,
         window: ResendWindow,
         clock: Callable[[], int],
+        compress: bool = False,
     ) -> None:
         self._node, self._outbox, self._book, self._clock = node, outbox, book, clock
-        self._turns = Turns(brokers)
+        self._turns, self._compress = Turns(brokers), compress
         self._host = PrimaryHost(hosts[0] if hosts else "")
         self._host_changed = asyncio.Event()
         self._subscribed = asyncio.Event()
@@ -111,7 +112,7 @@ class Uplink:
         except StoreFull:
             # A full disk must not keep the gateway from delivering: that is what empties it.
             self._bd_seq = next_bd_seq(self._bd_seq)
-        return EdgeSession(self._node, self._bd_seq)
+        return EdgeSession(self._node, self._bd_seq, self._compress)
 
     async def _session(self) -> None:
         """One connection. Raises UplinkDown, UplinkRefused, HostGone."""
@@ -122,6 +123,7 @@ class Uplink:
         link = Link(broker, tls, self._node, session.death(self._clock()))
         self._host.begin()
         self._subscribed.clear()
+        self._commands.begin()
         try:
             async with link.client:
                 await self._connected(link.client, session)

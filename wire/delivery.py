@@ -28,9 +28,10 @@ COUNTERS = "Delivery/Counters"  # NDATA, unkeyed: counters per epoch and device 
 CONFIRMED = "Delivery/Confirmed"  # NCMD from the host, born without alias
 REFILL = "Delivery/Refill"  # NCMD from the host, born without alias
 CONFLICT = "Delivery/Conflict"  # NCMD from the host, born without alias
+COMPRESSION = "Delivery/Compression"  # NBIRTH: what the node offers, null for nothing; NCMD: a host that inflates it
 REBIRTH = "Node Control/Rebirth"
 BD_SEQ = "bdSeq"
-WITHOUT_ALIAS = frozenset({REBIRTH, BD_SEQ, CONFIRMED, REFILL, CONFLICT})
+WITHOUT_ALIAS = frozenset({REBIRTH, BD_SEQ, CONFIRMED, REFILL, CONFLICT, COMPRESSION})
 """Metrics that are born without alias, so that a command can name them before any birth was understood."""
 
 _INTEGER = struct.Struct("<q")

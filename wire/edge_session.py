@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from wire.delivery import BD_SEQ, CONFIRMED, CONFLICT, REBIRTH, REFILL, WITHOUT_ALIAS
+from wire.compressed import ALGORITHM, compressed
+from wire.delivery import BD_SEQ, COMPRESSION, CONFIRMED, CONFLICT, REBIRTH, REFILL, WITHOUT_ALIAS
 from wire.ids import NodeId
 from wire.payload import Metric, Payload, encode, stamped
 from wire.tag import Datatype
@@ -44,13 +45,18 @@ def next_bd_seq(last: int | None) -> int:
 
 
 class EdgeSession:
-    """The messages of one edge node over one MQTT connection, in the one order that Sparkplug allows."""
+    """The messages of one edge node over one MQTT connection, in the one order that Sparkplug allows.
 
-    def __init__(self, node: NodeId, bd_seq: int) -> None:
+    offers_compression: births say so, and device data is compressed while `inflated` is set: when all hosts unpack it.
+    """
+
+    def __init__(self, node: NodeId, bd_seq: int, offers_compression: bool = False) -> None:
         if not 0 <= bd_seq < _WRAP:
             raise ValueError(f"bdSeq {bd_seq} is not within 0 to 255")
         self.node = node
         self.bd_seq = bd_seq
+        self.inflated = False
+        self._offers = offers_compression
         self._seq = 0
         self._node_born = False
         self._born: set[str] = set()
@@ -95,6 +101,7 @@ class EdgeSession:
             self._bd_metric(ts_ms),
             Metric(name=REBIRTH, ts_ms=ts_ms, datatype=Datatype.BOOLEAN, value=False),
             *(Metric(name=name, ts_ms=ts_ms, datatype=Datatype.STRING) for name in (CONFIRMED, REFILL, CONFLICT)),
+            Metric(name=COMPRESSION, ts_ms=ts_ms, datatype=Datatype.STRING, value=ALGORITHM if self._offers else None),
         )
         metrics = (*fixed, *_checked(node_metrics))
         first = Message(self._topic("NBIRTH"), encode(Payload(ts_ms=ts_ms, seq=self._next_seq(), metrics=metrics)))
@@ -120,6 +127,8 @@ class EdgeSession:
         else:
             self._need_node("NDATA")
         topic = self._topic("DDATA", device) if device else self._topic("NDATA")
+        if self._offers and self.inflated and device:
+            return Message(topic, compressed(body, ts_ms, self._next_seq()))
         return Message(topic, stamped(body, ts_ms, self._next_seq()))
 
     def _need_node(self, what: str) -> None:

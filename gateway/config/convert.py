@@ -55,7 +55,7 @@ class OutboxSettings:
 class Site:
     """A checked site. brokers: tried in turn. hosts: those that must confirm; the first is the primary host.
 
-    confirming False: the host never confirms. writes: `gateway write` is on.
+    confirming False: the host never confirms. compress: where all hosts unpack it. writes: `gateway write` is on.
     """
 
     path: Path
@@ -67,6 +67,7 @@ class Site:
     assets: tuple[AssetSpec, ...]
     writes: bool = False
     confirming: bool = True
+    compress: bool = False
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:

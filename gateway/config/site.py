@@ -242,6 +242,7 @@ class SiteConfig(Model):
     broker: Any
     hosts: list[Annotated[str, _id("host")]] = ["gaugeline"]
     confirm: Literal["stored", "none"] = "stored"
+    compress: bool = False
     outbox: OutboxConfig = OutboxConfig()
     commands: CommandsConfig = CommandsConfig()
     lines: list[Any] = Field(min_length=1)

@@ -24,7 +24,7 @@ async def test_thinned_batches_go_out_as_history_are_understood_and_confirmed(
     await outbox.open(TAGS, LINES)
     book = BirthBook(TAGS, {}, outbox.aliases, Latest())
     broker = Broker("127.0.0.1", mosquitto.port, keepalive_s=5)
-    uplink = Uplink(broker, NODE, ("gaugeline",), outbox, book, ResendWindow(min_s=0.2, first_s=0.5), lambda: T0)
+    uplink = Uplink([broker], NODE, ("gaugeline",), outbox, book, ResendWindow(min_s=0.2, first_s=0.5), lambda: T0)
     running = asyncio.create_task(uplink.run())
     try:
         # The host listens and does not confirm while the outbox fills up and is thinned.
