@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from wire.errors import ConfigError
 
@@ -129,14 +129,20 @@ def _two(do: Callable[[Number, Number], Number], a: _Step, b: _Step) -> _Step:
 
 def _chain(does: Sequence[Callable[[Number, Number], bool]], steps: Sequence[_Step]) -> _Step:
     def holds(inputs: Sequence[Number]) -> bool:
-        values = [step(inputs) for step in steps]
-        return all(do(a, b) for do, a, b in zip(does, values, values[1:], strict=False))
+        a = steps[0](inputs)
+        for do, step in zip(does, steps[1:], strict=True):
+            b = step(inputs)
+            if not do(a, b):
+                return False  # what follows is not calculated, as in Python: it may divide by zero
+            a = b
+        return True
 
     return holds
 
 
-def _logic(do: Callable[[list[bool]], bool], steps: Sequence[_Step]) -> _Step:
-    return lambda inputs: do([bool(step(inputs)) for step in steps])
+def _logic(do: Callable[[Iterable[bool]], bool], steps: Sequence[_Step]) -> _Step:
+    """`x != 0 and y / x > 2` does not divide where x is 0."""
+    return lambda inputs: do(bool(step(inputs)) for step in steps)
 
 
 def _choice(test: _Step, body: _Step, orelse: _Step) -> _Step:
