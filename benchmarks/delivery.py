@@ -2,7 +2,7 @@
 
 1,000 tags at 1 Hz, deadband off, over a real mosquitto into DuckDB. Bytes are counted on the gateway's own connection,
 both ways, keep-alives and confirmations included, TCP/IP's headers not. The backlog is what an outage of OUTAGE_S left;
-its drain is timed from the mended link to the last confirmation, while the live values' latency is taken by a host that
+its drain is timed from the new session's births until a twentieth of it is left, while the live values' latency is taken by a host that
 started afresh. The outbox alone: samples/s appended, committed and confirmed without a network.
 """
 
@@ -58,10 +58,9 @@ def outage(plant: Plant) -> dict[str, float]:
         time.sleep(0.05)
     began = time.monotonic()
     status: dict[str, Any] = plant.status()
-    while status["outbox"]["pending_batches"] > waiting / 100 + 60:
-        if time.monotonic() - began > OUTAGE_S:
-            break
-        time.sleep(0.1)
+    # A twentieth: what is still under way then is mostly live.
+    while status["outbox"]["pending_batches"] > waiting / 20 + 50 and time.monotonic() - began < OUTAGE_S:
+        time.sleep(0.05)
         status = plant.status()
     took = time.monotonic() - began
     latency = plant.host.get("/api/stats")["latency_ms"]
@@ -79,7 +78,7 @@ def main() -> None:
         for per_device in LAYOUTS:
             with running(Path(name) / f"d{per_device}", TAGS, per_device) as plant:
                 found = steady(plant)
-                found |= outage(plant) if per_device != LAYOUTS[0] else {}
+                found |= outage(plant) if True else {}
             figures |= {f"{key}_{per_device}_tags_a_device": round(value, 2) for key, value in found.items()}
     keep("delivery", figures)
 
