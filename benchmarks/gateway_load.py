@@ -74,7 +74,7 @@ def measure(folder: Path, tags: int, model: str | None) -> dict[str, float]:
 
 def produced(folder: Path) -> int:
     command = gaugeline("gateway", "status", str(folder / "site.yaml"), "--json")
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    answer = subprocess.run(command, check=False, capture_output=True, text=True)  # its exit code: how the gateway is
     return sum(int(entry["produced"]) for entry in json.loads(answer.stdout)["devices"].values())
 
 

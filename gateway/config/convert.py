@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.checksum import CHECKSUMS
@@ -22,7 +22,7 @@ class Broker:
     host: str
     port: int
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     keepalive_s: int = 30
 
     def __str__(self) -> str:
@@ -40,7 +40,10 @@ class OutboxSettings:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A checked site. hosts: those that must confirm; the first is the primary host. writes: `gateway write` is on."""
+    """A checked site. hosts: those that must confirm; the first is the primary host. writes: `gateway write` is on.
+
+    metrics: the port of 127.0.0.1 on which they are served; None: they are not.
+    """
 
     path: Path
     node: NodeId
@@ -50,6 +53,7 @@ class Site:
     lines: tuple[LineSpec, ...]
     assets: tuple[AssetSpec, ...]
     writes: bool = False
+    metrics: int | None = None
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:

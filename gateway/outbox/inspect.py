@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from gateway.clock import now_ms
 from gateway.config.convert import Site
 from gateway.outbox import ledger, start
 from gateway.outbox.policy import used_bytes
@@ -20,6 +21,8 @@ def stored_status(site: Site) -> dict[str, Any]:
     try:
         row = db.execute("SELECT epoch FROM epoch ORDER BY id DESC LIMIT 1").fetchone()
         (pending,) = db.execute("SELECT count(*) FROM unconfirmed").fetchone()
+        oldest = db.execute("SELECT last_ms FROM batch WHERE id = (SELECT min(id) FROM unconfirmed)").fetchone()
+        oldest_ms = oldest[0] if oldest is not None else None
         return {
             "group": site.node.group,
             "gateway": site.node.node,
@@ -28,7 +31,14 @@ def stored_status(site: Site) -> dict[str, Any]:
             "uptime_s": 0.0,
             "versions": {},
             "uplink": {"state": "not running", "broker": str(site.broker)},
-            "outbox": {"pending_batches": pending, "bytes": used_bytes(db), "commits": 0, "commit_ms_p99": 0.0},
+            "outbox": {
+                "pending_batches": pending,
+                "bytes": used_bytes(db),
+                "oldest_ms": oldest_ms,
+                "oldest_age_s": max(0.0, (now_ms() - oldest_ms) / 1000) if oldest_ms is not None else 0.0,
+                "commits": 0,
+                "commit_ms_p99": 0.0,
+            },
             "devices": ledger.totals(db),
             "gaps": [
                 {"line": g.line, "last_poll_ms": g.last_poll_ms, "first_new_ms": g.first_new_ms, "reason": g.reason}
