@@ -13,6 +13,7 @@ SCRIPTS = (
     "late_replies",
     "simulator_load",
     "gateway_load",
+    "gateway_metrics",
     "rtu_bus",
 )
 
