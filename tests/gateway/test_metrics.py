@@ -21,6 +21,7 @@ from gateway.cli import main
 from gateway.config import load_site
 from gateway.metrics import exposition
 from gateway.problems import problems
+from gateway.reload import difference
 from gateway.status_view import duration, exit_code, status_of, status_text
 from tests.gateway.field import modbus_device, site_yaml
 from tests.gateway.host import host
@@ -185,7 +186,11 @@ def test_a_metrics_port_is_a_port_and_by_default_there_is_none(tmp_path: Path) -
     plain = site.read_text()
     assert load_site(site).metrics is None
     site.write_text(f"{plain}metrics: {{}}\n")
-    assert load_site(site).metrics == 9464
+    with_metrics = load_site(site)
+    assert with_metrics.metrics == 9464
+    site.write_text(plain)
+    with pytest.raises(ConfigError, match="a change of metrics needs a restart"):
+        difference(with_metrics, load_site(site))
     site.write_text(f"{plain}metrics: {{port: 70000, host: 0.0.0.0}}\n")
     with pytest.raises(ConfigError) as caught:
         load_site(site)
