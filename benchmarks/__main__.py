@@ -15,6 +15,7 @@ SCRIPTS = (
     "simulator_load",
     "gateway_load",
     "delivery",
+    "gateway_metrics",
     "rtu_bus",
 )
 

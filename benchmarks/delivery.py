@@ -2,8 +2,8 @@
 
 1,000 tags at 1 Hz, deadband off, over a real mosquitto into DuckDB. Bytes are counted on the gateway's own connection,
 both ways, keep-alives and confirmations included, TCP/IP's headers not. The backlog is what an outage of OUTAGE_S left;
-its drain is timed from the new session's births until a twentieth of it is left, while the live values' latency is taken by a host that
-started afresh. The outbox alone: samples/s appended, committed and confirmed without a network.
+its drain is timed from the new session's births until a twentieth of it is left, while the live values' latency is
+taken by a host that started afresh.
 """
 
 from __future__ import annotations

@@ -14,20 +14,25 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from agent.derive import Deriver
-from agent.score import Scorers
 from gateway.births import BirthBook, Latest
 from gateway.clock import now_ms
 from gateway.config import Site
 from gateway.illegal import IllegalFile, illegal_path
 from gateway.lines import Lines, ended
+from gateway.notify import Notifier
 from gateway.outbox.store import Outbox
+from gateway.problems import problems
+from gateway.queue_figures import QueueFigures
 from gateway.readings import reading_json
 from gateway.reload import ConfigStatus, Reloader, site_tags
 from gateway.resend import ResendWindow, TrustWindow
+from gateway.scoring import TimedScorers
+from gateway.scrape import Scrape
 from gateway.sink import HighWater, OutboxSink
 from gateway.status import listening, sole_owner
 from gateway.supervise import supervised
 from gateway.uplink import Uplink
+from gateway.watchdog import Watchdog
 from gateway.write import user, written
 from wire.errors import ConfigError, StoreFull
 
@@ -44,7 +49,7 @@ async def run(site: Site, for_s: float | None = None) -> int:
         loop.add_signal_handler(number, stop.set)
     try:
         with sole_owner(site.outbox.path):
-            gateway = Gateway(site)
+            gateway = Gateway(site, Notifier.of(os.environ, os.getpid()))
             await gateway.open()
             loop.add_signal_handler(signal.SIGHUP, gateway.reload_soon)
             async with listening(site.outbox.path, gateway.answer):
@@ -58,9 +63,10 @@ async def run(site: Site, for_s: float | None = None) -> int:
 class Gateway:
     """Everything of one run. open, then run; answer serves the control socket meanwhile."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, notifier: Notifier | None = None) -> None:
         self._start = site
-        self._scorers = Scorers(site.assets, site.lines)
+        self._notifier = notifier or Notifier()
+        self._scorers = TimedScorers(site.assets, site.lines)
         self._latest = Latest()
         self._outbox = Outbox(site.outbox, site.node, site.hosts, now_ms)
         self._sink = OutboxSink(self._outbox, self._latest)
@@ -68,14 +74,22 @@ class Gateway:
         memory = IllegalFile(illegal_path(site.outbox.path))
         self._lines = Lines([line.name for line in site.lines], self._sink, self._scorers, self._restarts, memory)
         self._started = time.monotonic()
+        self._versions: dict[str, str] = {}
         self._uplink: Uplink | None = None
         self._book = BirthBook({}, {}, {}, self._latest)
         self._reloader: Reloader | None = None
+        self._watchdog = Watchdog(
+            self._notifier, self._outbox, self._sink.taken, self._restarts, self._lines.status, lambda: self.site,
+            lambda: self._uplink.state if self._uplink is not None else "down",
+        )  # fmt: skip
+        self._figures = QueueFigures(self._outbox, site.outbox)
+        self._scrape = None if site.metrics is None else Scrape(site.metrics, self._exposed)
 
     async def open(self) -> None:
         """Raises StoreFull, ConfigError."""
         for problem in self._scorers.problems():
             log.warning("not scored", extra={"problem": problem})
+        self._versions = versions()
         site = self._start
         tags = site_tags(site, self._scorers.tags())
         await self._outbox.open(tags, [line.name for line in site.lines])
@@ -109,22 +123,41 @@ class Gateway:
                 self._lines.start(group, self._start.lines, high_water, deriver)
                 self._reloader = Reloader(
                     self._start, self._lines, self._outbox, self._scorers, deriver, self._latest, self._book, group,
-                    uplink.reborn,
+                    uplink.reborn, self._reloading,
                 )  # fmt: skip
                 reloads = group.create_task(supervised("reload", self._reloader.run, self._restarts), name="reload")
+                watching = self._watch(group)
                 log.info("gateway runs", extra={"node": str(self._start.node), "epoch": self._outbox.epoch})
+                self._notifier.ready(self._watchdog.summary())
                 await _wait(stop, for_s)
                 log.info("gateway stops", extra={"drain_s": DRAIN_S})
                 await self._reloader.close()
+                self._notifier.stopping()
                 await ended([reloads])
                 await self._lines.stop_all()
                 await self._drain(uplink)
-                await ended([up])
+                await ended([up, *watching])
                 self._outbox.stop()
                 await commits
             clean = True
         finally:
             await self._outbox.close(clean)
+
+    def _watch(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        works = {"pulse": self._watchdog.pulse, "watchdog": self._watchdog.run}
+        works |= {"metrics": self._scrape.run} if self._scrape is not None else {}
+        return [group.create_task(supervised(name, work, self._restarts), name=name) for name, work in works.items()]
+
+    def _reloading(self, begins: bool) -> None:
+        if begins:
+            self._notifier.reloading()
+        else:
+            self._notifier.ready(self._watchdog.summary())
+
+    async def _exposed(self) -> bytes:
+        from gateway.metrics import exposition  # 2.5 MB that only those who want metrics pay
+
+        return await asyncio.to_thread(exposition, await self.status())
 
     async def _drain(self, uplink: Uplink) -> None:
         try:
@@ -159,24 +192,37 @@ class Gateway:
         return entry
 
     async def status(self) -> dict[str, Any]:
-        problems = {spec.id: "" for spec in self.site.assets if spec.model is not None}
+        scoring = {spec.id: "" for spec in self.site.assets if spec.model is not None}
         for problem in self._scorers.problems():
             asset, _, why = problem.removeprefix("asset ").partition(": ")
-            problems[asset] = why
-        return {
+            scoring[asset] = why
+        found = {
             "group": self.site.node.group,
             "gateway": self.site.node.node,
             "epoch": self._outbox.epoch,
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self._started, 1),
-            "versions": versions(),
+            "versions": self._versions,
             "config": asdict(self._reloader.status if self._reloader is not None else ConfigStatus()),
-            "uplink": self._uplink.status() if self._uplink is not None else {},
-            **await self._outbox.status(),
-            "lines": {name: asdict(status) for name, status in self._lines.status.items()},
-            "scoring": {a: {"state": "off" if why else "on", "problem": why} for a, why in problems.items()},
+            "uplink": self._uplink_status(),
+            **await self._figures.read(),
+            "lines": self._watchdog.lines_status(),
+            "scoring": {a: {"state": "off" if why else "on", "problem": why} for a, why in scoring.items()},
+            "scored": {"rows": self._scorers.rows, "seconds": round(self._scorers.seconds, 6)},
             "restarts": dict(self._restarts),
+            **self._watchdog.status(),
         }
+        if self._scrape is not None:
+            found["metrics"] = {"port": self._scrape.port, "trouble": self._scrape.trouble}
+        return found | {"problems": problems(found)}
+
+    def _uplink_status(self) -> dict[str, Any]:
+        if self._uplink is None:
+            return {"state": "down"}
+        found = self._uplink.status()
+        host = {"online": "online", "waiting for host": "not online"}.get(found["state"], "unknown")
+        primary = {"id": self.site.hosts[0] if self.site.hosts else "", "state": host}
+        return found | {"primary_host": primary, "since_ms": self._watchdog.history.of()["since_ms"]}
 
 
 def versions() -> dict[str, str]:

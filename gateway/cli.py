@@ -9,17 +9,17 @@ import logging
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 from agent.load import LineLoad
 from gateway.config import Site, load_site
 from gateway.config.apart import load_apart
-from gateway.logs import log_to_stderr
+from gateway.logs import FORMATS, log_to_stderr
 from gateway.outbox.cli import add_parser as add_outbox_parser
 from gateway.outbox.cli import outbox
 from gateway.plan import check_fits, loads, warnings
 from gateway.plan_view import plan_json, plan_text
-from gateway.status import Busy, ask, sole_owner
+from gateway.status import ask
+from gateway.status_view import EXIT_CODES, NOT_RUNNING, exit_code, status_of, status_text
 from wire.errors import ConfigError, GaugelineError
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ then: gaugeline gateway check site.yaml    what is wrong, all at once, with line
       gaugeline gateway plan site.yaml     every request, its time on the wire, the load of each line
       gaugeline gateway read site.yaml     what the devices say now; nothing is stored or sent
       gaugeline gateway run site.yaml      sample, keep, publish until it is stopped
-      gaugeline gateway status site.yaml   what the running gateway has done with every sample
+      gaugeline gateway status site.yaml   how it is, and what became of every sample; --watch to look on
       gaugeline gateway outbox site.yaml   what waits for the host, batch by batch, sample by sample
       gaugeline gateway reload site.yaml   after a change of the file; it also notices by itself
       gaugeline gateway write site.yaml pump-1/setpoint 12.5   where site.yaml allows it
@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--for", dest="for_s", type=_seconds, metavar="SECONDS", help="stop sampling after so long")
     run.add_argument("--verbose", action="store_true", help="log every retry, not only changes of state")
+    run.add_argument("--log-format", choices=FORMATS, default="text", help="json: one object a line, for machines")
     add("check", "judge site.yaml without touching a device", "Tells every problem with file, line and key.")
     read = add(
         "read",
@@ -88,10 +89,15 @@ def parser() -> argparse.ArgumentParser:
     plan.add_argument("--json", action="store_true", help="one JSON object a line")
     status = add(
         "status",
-        "what became of every sample",
-        "Asks the running gateway; when none runs, reads the counters from the outbox itself.",
+        "how the gateway is, and what became of every sample",
+        "Asks the running gateway; when none runs, reads the counters from the outbox itself. "
+        f"Exit codes: {EXIT_CODES}.",
     )
     status.add_argument("--json", action="store_true", help="everything, as one JSON object")
+    status.add_argument(
+        "--watch", nargs="?", const=2.0, type=_seconds, metavar="SECONDS",
+        help="again and again until Ctrl-C, every 2 s or so many; with --json a line each",
+    )  # fmt: skip
     add_outbox_parser(commands)
     add(
         "reload",
@@ -129,9 +135,10 @@ def _count(text: str) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """0: done. 1: a problem, told as `error: ...`. 2: a wrong call."""
+    """0: done. 1: a problem, told as `error: ...`. 2: a wrong call. 3: `status`, and no gateway runs."""
     arguments = parser().parse_args(argv)
-    log_to_stderr(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
+    level = logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO
+    log_to_stderr(level, getattr(arguments, "log_format", "text"))
     try:
         site = load_apart(arguments.site) if arguments.command == "run" else load_site(arguments.site)
         found = loads(site)
@@ -158,7 +165,7 @@ def main(argv: list[str]) -> int:
             return _write(site, arguments)
         if arguments.command == "outbox":
             return asyncio.run(outbox(site, arguments))
-        return asyncio.run(_status(site, arguments.json))
+        return asyncio.run(_status(site, arguments.json, arguments.watch))
     except ConfigError as fault:
         for problem in fault.problems:
             print(f"error: {problem}", file=sys.stderr)
@@ -243,54 +250,21 @@ def _write(site: Site, arguments: argparse.Namespace) -> int:
     return 0 if entry["result"] == "done" else 1
 
 
-async def _status(site: Site, as_json: bool) -> int:
-    try:
-        with sole_owner(site.outbox.path):
-            from gateway.outbox.inspect import stored_status
-
-            status = stored_status(site)
-    except Busy:
-        status = await ask(site.outbox.path, {"cmd": "status"})
-    print(json.dumps(status) if as_json else _status_text(status))
-    return 0
-
-
-def _status_text(status: dict[str, Any]) -> str:
-    uplink, outbox = status["uplink"], status["outbox"]
-    lines = [
-        f"{status['group']}/{status['gateway']}: {uplink['state']}"
-        + (f", pid {status['pid']}, broker {uplink['broker']}" if status["pid"] else ""),
-        *(f"broker {b['broker']}: {b['trouble']}" for b in uplink.get("brokers", ()) if b["trouble"]),
-        *([f"site.yaml is not used as it is: {why}"] if (why := status.get("config", {}).get("error")) else []),
-        f"outbox: {outbox['pending_batches']} batches wait, {outbox['bytes'] / 1e6:.1f} MB kept"
-        + (f"; {outbox['trouble']}" if outbox.get("trouble") else ""),
-        *(
-            f"ALARM: a damaged outbox was set aside: {name}; keep it for analysis, then delete it"
-            for name in outbox.get("set_aside", ())
-        ),
-        f"{'device':<24}" + "".join(f"{name:>12}" for name in _SHOWN),
-    ]
-    for device, counters in status["devices"].items():
-        lines.append(f"{device:<24}" + "".join(f"{counters[name]:>12}" for name in _SHOWN))
-    for name, line in status["lines"].items():
-        lines.append(f"line {name}: {line['state']}" + (f"; {line['last_error']}" if line.get("last_error") else ""))
-        for device, unit in line.get("units", {}).items():
-            lines += [f"device {device}: {said}" for said in _walls(unit)]
-    for asset, scoring in status["scoring"].items():
-        lines.append(f"scoring {asset}: {scoring['state']}" + (f"; {scoring['problem']}" if scoring["problem"] else ""))
-    if status["gaps"]:
-        lines.append(f"gaps on record: {len(status['gaps'])} (see --json)")
-    return "\n".join(lines)
-
-
-def _walls(unit: dict[str, Any]) -> list[str]:
-    """What became of addresses that a device refused."""
-    said = [
-        f"{len(unit[key])} {words}: {', '.join(unit[key])}"
-        for key, words in (("illegal", "found illegal"), ("suspected", "refused once, asked again soon"))
-        if unit.get(key)
-    ]
-    return [*said, *([f"{unit['healed']} found illegal answered again"] if unit.get("healed") else [])]
-
-
-_SHOWN = ("produced", "confirmed", "in_flight", "suppressed", "refused", "dropped", "parked")
+async def _status(site: Site, as_json: bool, every_s: float | None) -> int:
+    """Once, or every so many seconds until Ctrl-C; the exit code."""
+    while True:
+        try:
+            status = await status_of(site)
+        except ConfigError as fault:
+            if every_s is None and site.outbox.path.exists():
+                raise
+            print(f"error: {fault}", file=sys.stderr)
+            if every_s is None:
+                return NOT_RUNNING  # and has never run
+        else:
+            text = json.dumps(status, ensure_ascii=False) if as_json else status_text(status)
+            clear = "\x1b[H\x1b[2J" if every_s is not None and not as_json and sys.stdout.isatty() else ""
+            print(clear + text, flush=True)
+            if every_s is None:
+                return exit_code(status)
+        await asyncio.sleep(every_s)

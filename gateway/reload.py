@@ -33,7 +33,7 @@ LOOK_S = 2.0
 # key of the site -> its word in site.yaml
 _NEEDS_RESTART = {
     "node": "group or gateway", "brokers": "broker", "hosts": "hosts", "confirming": "confirm", "outbox": "outbox",
-    "compress": "compress",
+    "compress": "compress", "metrics": "metrics",
 }  # fmt: skip
 
 
@@ -105,10 +105,12 @@ class Reloader:
     def __init__(
         self, site: Site, lines: Lines, outbox: Outbox, scorers: Scorers, deriver: Deriver, latest: Latest,
         book: BirthBook, group: asyncio.TaskGroup, reborn: Callable[[], None],
+        told: Callable[[bool], None] = lambda begins: None,
     ) -> None:  # fmt: skip
+        """told: hears True when a reload begins and False when it has ended."""
         self.site = site
         self._lines, self._outbox, self._scorers, self._latest, self._book = lines, outbox, scorers, latest, book
-        self._deriver, self._group, self._reborn = deriver, group, reborn
+        self._deriver, self._group, self._reborn, self._told = deriver, group, reborn, told
         self._one_at_a_time = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._closed = False
@@ -150,9 +152,10 @@ class Reloader:
     async def reload(self) -> dict[str, Any]:
         """What was done: {done: text} or {error: text, problems: [text]}."""
         async with self._one_at_a_time:
+            if self._closed:
+                return {"error": "the gateway stops", "problems": ["the gateway stops"]}
+            self._told(True)
             try:
-                if self._closed:
-                    raise ConfigError("the gateway stops")
                 self._read = _look(self.site.path)
                 new = await asyncio.to_thread(checked, self.site.path)
                 change = difference(self.site, new)
@@ -163,6 +166,8 @@ class Reloader:
                 extra = {"problems": len(problems), "error": problems[0]}
                 log.error("new configuration is not used, the old one runs on", extra=extra)
                 return {"error": self.status.error, "problems": problems}
+            finally:
+                self._told(False)
             self.status.error = ""
             self.status.loaded_ms = now_ms()
             self.status.reloads += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from agent.pipeline import Taken
@@ -10,15 +11,17 @@ from gateway.outbox.store import Outbox
 
 
 class OutboxSink:
-    """The agent's Sink."""
+    """The agent's Sink. taken: line -> what it has given so far, polls in which all was suppressed included."""
 
     def __init__(self, outbox: Outbox, latest: Latest) -> None:
         self._outbox, self._latest = outbox, latest
+        self.taken: Counter[str] = Counter()
 
     async def append(self, taken: Taken) -> None:
         for block in taken.blocks:
             self._latest.update(block)
         self._outbox.append(taken)
+        self.taken[taken.line] += 1
 
     async def device_state(self, device: str, alive: bool) -> None:
         self._outbox.device_state(device, alive)

@@ -64,6 +64,7 @@ def load_site(path: Path) -> Site:
         ),
         lines=tuple(convert.line_spec(line, [d for d in made if d.line == line.name]) for line in lines.values()),
         writes=top.commands.write,
+        metrics=top.metrics.port if top.metrics is not None else None,
         confirming=top.confirm == "stored",
         compress=top.compress,
         assets=tuple(convert.asset_spec(asset, models[i], owners.tags_of(asset.id)) for i, asset in assets.items()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +32,7 @@ class Broker:
     host: str
     port: int
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     keepalive_s: int = 30
     tls: TlsFiles | None = None
     host_wait_s: float = 30.0
@@ -56,6 +56,7 @@ class Site:
     """A checked site. brokers: tried in turn. hosts: those that must confirm; the first is the primary host.
 
     confirming False: the host never confirms. compress: where all hosts unpack it. writes: `gateway write` is on.
+    metrics: the port of 127.0.0.1 on which they are served; None: they are not.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class Site:
     writes: bool = False
     confirming: bool = True
     compress: bool = False
+    metrics: int | None = None
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:

@@ -90,6 +90,12 @@ class CommandsConfig(Model):
     write: bool = False
 
 
+class MetricsConfig(Model):
+    """Figures in the text format of Prometheus, on 127.0.0.1 only."""
+
+    port: Annotated[Whole, Field(ge=1, le=65_535)] = 9464
+
+
 class LineConfig(Model):
     """One serial port or TCP endpoint. None: not given; the driver decides what it may be."""
 
@@ -245,6 +251,7 @@ class SiteConfig(Model):
     compress: bool = False
     outbox: OutboxConfig = OutboxConfig()
     commands: CommandsConfig = CommandsConfig()
+    metrics: MetricsConfig | None = None
     lines: list[Any] = Field(min_length=1)
     devices: list[Any] = Field(min_length=1)
     assets: list[Any] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from gateway.clock import now_ms
 from gateway.config.convert import Site
 from gateway.outbox import ledger, start
 from gateway.outbox.aside import set_aside_files
@@ -21,6 +22,8 @@ def stored_status(site: Site) -> dict[str, Any]:
     try:
         row = db.execute("SELECT epoch FROM epoch ORDER BY id DESC LIMIT 1").fetchone()
         (pending,) = db.execute("SELECT count(*) FROM unconfirmed").fetchone()
+        oldest = db.execute("SELECT last_ms FROM batch WHERE id = (SELECT min(id) FROM unconfirmed)").fetchone()
+        oldest_ms = oldest[0] if oldest is not None else None
         return {
             "group": site.node.group,
             "gateway": site.node.node,
@@ -32,6 +35,8 @@ def stored_status(site: Site) -> dict[str, Any]:
             "outbox": {
                 "pending_batches": pending,
                 "bytes": used_bytes(db),
+                "oldest_ms": oldest_ms,
+                "oldest_age_s": max(0.0, (now_ms() - oldest_ms) / 1000) if oldest_ms is not None else 0.0,
                 "commits": 0,
                 "commit_ms_p99": 0.0,
                 "set_aside": set_aside_files(path),

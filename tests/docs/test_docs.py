@@ -103,6 +103,7 @@ def test_the_settings_page_names_every_key() -> None:
         site.AssetConfig,
         site.OutboxConfig,
         site.BrokerConfig,
+        site.MetricsConfig,
     ):
         missing = [key for key in model.model_fields if not re.search(rf"[`{{ ]{key}[:`]", page)]
         assert not missing, f"docs/site-yaml.md does not name {missing} of {model.__name__}"

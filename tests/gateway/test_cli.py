@@ -45,9 +45,9 @@ async def output(*arguments: str, at_most_s: float = 60) -> tuple[int, str, str]
 
 
 @asynccontextmanager
-async def running(site: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running(site: Path, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A gateway that answers on its socket."""
-    process = await started("run", str(site))
+    process = await started("run", str(site), *options)
     try:
         async with asyncio.timeout(40):
             while True:
@@ -96,7 +96,7 @@ async def test_kill_9_costs_at_most_a_commit_window_and_a_period_and_leaves_one_
         code, out_text, _ = await output("status", str(site), "--json")
         status = json.loads(out_text)
         pump = status["devices"]["pump"]
-        assert (code, status["pid"], pump["in_flight"]) == (0, None, 0)
+        assert (code, status["pid"], pump["in_flight"]) == (3, None, 0)
         assert pump["produced"] == pump["confirmed"] == len(h.rows)
         assert h.doubles == []
         async with running(site):
@@ -112,8 +112,9 @@ async def test_run_for_seconds_without_a_broker_keeps_everything_and_ends_with_0
         assert "Traceback" not in err
         assert err.count("uplink down, data is kept") == 1
         code, out, _ = await output("status", str(site))
-        assert code == 0
-        assert "not running" in out
+        assert code == 3
+        assert "not running; figures of the outbox file" in out
+        assert ", the oldest for " in out
         db = sqlite3.connect(tmp_path / "outbox.db")
         assert db.execute("SELECT sum(samples) FROM unconfirmed").fetchone()[0] > 10
         db.close()

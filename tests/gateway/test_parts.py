@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from gateway.births import Latest
 from gateway.lanes import MAX_LIVE_BATCHES, Lanes, StateChange
-from gateway.logs import EventFormatter, log_to_stderr
+from gateway.logs import EventFormatter, JournalFormatter, JsonFormatter, log_to_stderr, to_journal
 from gateway.outbox.rows import Batch, Committed
 from gateway.primary import PrimaryHost
 from gateway.resend import ResendWindow
@@ -126,6 +129,39 @@ def test_a_log_line_is_an_event_plus_fields() -> None:
     except ValueError:
         record.exc_info = sys.exc_info()
     assert "ValueError: seen" in EventFormatter().format(record)
+
+
+def test_a_log_line_for_machines_is_one_object_with_its_fields() -> None:
+    try:
+        raise ValueError("seen")
+    except ValueError:
+        found = sys.exc_info()
+    own = {"name": "gateway.x", "levelname": "ERROR", "levelno": 40, "msg": "uplink %s", "args": ("down",)}
+    fields = {"next_try_s": 1.5, "broker": "mqtt://b", "path": Path("/x"), "level": "not the level"}
+    record = logging.makeLogRecord({**own, **fields, "exc_info": found, "created": 0.25, "msecs": 250.0})
+    line = json.loads(JsonFormatter().format(record))
+    assert "ValueError: seen" in line.pop("traceback")
+    assert line == {
+        "time": "1970-01-01T00:00:00.250Z", "level": "ERROR", "logger": "gateway.x", "event": "uplink down",
+        "next_try_s": 1.5, "broker": "mqtt://b", "path": "/x",
+    }  # fmt: skip
+    # The journal gets every line with its priority.
+    told = JournalFormatter(EventFormatter()).format(record).split("\n")
+    assert len(told) > 2 and all(text.startswith("<3>") for text in told)
+    levels = ((logging.DEBUG, 7), (logging.INFO, 6), (logging.WARNING, 4), (logging.CRITICAL, 3))
+    for level, priority in levels:
+        record.levelno = level
+        assert JournalFormatter(JsonFormatter()).format(record).startswith(f"<{priority}>{{")
+
+
+def test_stderr_is_the_journal_when_device_and_inode_say_so(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w") as end:
+        found = os.fstat(end.fileno())
+        assert to_journal(f"{found.st_dev}:{found.st_ino}", end.fileno())
+        assert not to_journal(f"{found.st_dev}:{found.st_ino + 1}", end.fileno())
+        assert not to_journal("", end.fileno())
+        closed = end.fileno()
+    assert not to_journal("1:1", closed)
 
 
 def test_libraries_that_tell_every_attempt_are_quiet() -> None:

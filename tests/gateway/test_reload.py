@@ -132,7 +132,7 @@ async def test_a_bad_file_keeps_the_old_configuration_and_says_why(mosquitto: Mo
             code, _, err = await output("reload", str(site))
             assert code == 1 and "a change of outbox needs a restart" in err
             code, out, _ = await output("status", str(site))
-            assert code == 0 and "site.yaml is not used as it is:" in out
+            assert code == 1 and "site.yaml is not used as it is:" in out
             count = h.samples
             await h.until(lambda: h.samples > count + 10)
             # The file itself is noticed, without a signal.

@@ -1,0 +1,42 @@
+"""What of a gateway's status needs somebody to look at it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+OLD_S = 600.0
+_STARTS_S = 15.0  # a line may take so long to open for the first time
+
+
+def problems(status: Mapping[str, Any]) -> list[str]:
+    """One text each, the worst first; empty when all is well now. What once was and is over is no problem."""
+    uplink, outbox = status["uplink"], status["outbox"]
+    found = [f"stands still: {part}" for part in status.get("stalled", ())]
+    if outbox.get("trouble"):
+        found.append(f"outbox: {outbox['trouble']}")
+    found += [
+        f"ALARM: a damaged outbox was set aside: {name}; keep it for analysis, then delete it"
+        for name in outbox.get("set_aside", ())
+    ]
+    if uplink["state"] != "online":
+        why = uplink.get("trouble") or (
+            "nothing is published before it is there" if "waiting" in uplink["state"] else ""
+        )
+        found.append(f"uplink: {uplink['state']}" + (f": {why}" if why else ""))
+    elif outbox.get("oldest_age_s", 0.0) > OLD_S:
+        found.append(f"outbox: the oldest batch has waited {outbox['oldest_age_s'] / 60:.0f} min for its confirmation")
+    if why := status.get("config", {}).get("error"):
+        found.append(f"site.yaml is not used as it is: {why}")
+    for name, line in status["lines"].items():
+        if line["state"] == "backing-off" or (line["state"] == "closed" and status["uptime_s"] > _STARTS_S):
+            found.append(f"line {name}: {line['state']}" + (f": {line['last_error']}" if line["last_error"] else ""))
+        for device, unit in line["units"].items():
+            if unit["state"] in ("silent", "dead"):
+                found.append(f"device {device}: {unit['state']}: {unit['last_error']}")
+    for asset, scoring in status["scoring"].items():
+        if scoring["state"] != "on":
+            found.append(f"asset {asset} is not scored: {scoring['problem']}")
+    if why := status.get("metrics", {}).get("trouble"):
+        found.append(f"metrics: {why}")
+    return found
