@@ -48,6 +48,14 @@ class Balance:
     gaps: dict[NodeId, int] = field(default_factory=dict)
     strangers: int = 0
 
+    def only(self, node: NodeId) -> Balance:
+        """The share of one gateway."""
+        return Balance(
+            {place: counts for place, counts in self.devices.items() if place[0] == node},
+            {n: count for n, count in self.duplicates.items() if n == node},
+            {n: count for n, count in self.gaps.items() if n == node},
+        )
+
     @property
     def total(self) -> Counts:
         total = Counts()
