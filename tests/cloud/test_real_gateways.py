@@ -178,4 +178,3 @@ async def test_a_slow_database_does_not_cause_a_storm_of_resends(
             assert balance.ok
             assert balance.total.stored == balance.total.produced
             assert host.stats.counters["duplicates"] <= said["resent"]
-            print("resent", said["resent"], "published", said["published"], "writes", way.writes)
