@@ -8,8 +8,8 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +20,8 @@ from cloud.collector import Collector
 from cloud.config import Config, DuckDbFile
 from cloud.costs.tariff_file import load_tariff
 from cloud.dead_letters import DeadLetters
+from cloud.desk import Desk
+from cloud.forgetting import Forgetting
 from cloud.hearing import Hearing
 from cloud.host import Host, wall_ms
 from cloud.ledger import Ledger
@@ -32,7 +34,10 @@ from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
 from cloud.store.port import TelemetryStore
-from wire.errors import ConfigError, StoreDown
+from cloud.window import WindowAuditor
+from wire.errors import ConfigError, PayloadError, StoreDown
+from wire.host_node import Node, remembered_node
+from wire.ids import NodeId
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +106,8 @@ async def run(config: Config) -> None:
             return
         for (node, device), tags in (await state.births()).items():
             live.born(node, device, tags)
+        known = await state.nodes()
+        hearing.nodes.restore(known)
 
         async def restore() -> None:
             await host.restore()
@@ -108,18 +115,37 @@ async def run(config: Config) -> None:
         collector = Collector(
             config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore
         )
+        collector.remember(remembered(known))
         audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
+        windows = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing)
+        desk = Desk(config.host_id, collector, hearing.nodes, hearing.twins, windows, wall_ms)
         host = Host(kept.store, live, state, hearing, audit, stats, tariff, str(config.broker), wall_ms)
-        await _serve(application(host, letters, state, stop), sock, collector, stop)
+        after_ms = config.forget_after_days * 86_400_000
+        forgetting = Forgetting(hearing.nodes, state, collector, host.audit, after_ms, wall_ms)
+        await _serve(application(host, letters, state, stop, desk), sock, collector, forgetting, stop)
     finally:
         sock.close()
         await kept.store.close()
         await db.close()
 
 
-def application(host: Host, letters: DeadLetters, state: HostState, closing: asyncio.Event) -> FastAPI:
+def remembered(known: Mapping[NodeId, Mapping[str, Any]]) -> dict[NodeId, Node]:
+    """Confirming nodes with the births that an earlier process heard; a memory that cannot be read is left out."""
+    found = {}
+    for node, content in known.items():
+        if content.get("memory") is not None:
+            try:
+                found[node] = remembered_node(node, content["memory"])
+            except PayloadError as fault:
+                log.warning("births must be asked for", extra={"node": str(node), "error": str(fault)[:200]})
+    return found
+
+
+def application(
+    host: Host, letters: DeadLetters, state: HostState, closing: asyncio.Event, desk: Desk | None = None
+) -> FastAPI:
     app = FastAPI(title="Gaugeline", description="What the gateways measured, and what became of every sample.")
-    api.add(app, host, letters, state, closing)
+    api.add(app, host, letters, state, closing, desk)
     web.mount(app, host)
     return app
 
@@ -140,7 +166,9 @@ async def _opened(db: StateDb, stop: asyncio.Event) -> bool:
     return False
 
 
-async def _serve(app: FastAPI, sock: socket.socket, collector: Collector, stop: asyncio.Event) -> None:
+async def _serve(
+    app: FastAPI, sock: socket.socket, collector: Collector, forgetting: Forgetting, stop: asyncio.Event
+) -> None:
     settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=WEB_GRACE_S)
     server = _Web(settings)
     host, port = sock.getsockname()[:2]
@@ -150,12 +178,14 @@ async def _serve(app: FastAPI, sock: socket.socket, collector: Collector, stop: 
         await stop.wait()
         server.should_exit = True
         collecting.cancel()
+        housekeeping.cancel()
 
     async with asyncio.TaskGroup() as tasks:
         collecting = tasks.create_task(collector.run(), name="collector")
+        housekeeping = tasks.create_task(forgetting.run(), name="forgetting")
         serving = tasks.create_task(server.serve(sockets=[sock]), name="web")
         stopping = tasks.create_task(until_stopped(), name="stop")
-        await asyncio.wait([collecting, serving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([collecting, serving, housekeeping], return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():  # one of them ended by a fault of ours: the other one must not go on alone
             stop.set()
         await stopping

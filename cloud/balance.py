@@ -53,6 +53,15 @@ class Balance:
     gaps: dict[NodeId, int] = field(default_factory=dict)
     strangers: int = 0
 
+    def only(self, node: NodeId) -> Balance:
+        """The share of one gateway."""
+        return Balance(
+            devices={place: counts for place, counts in self.devices.items() if place[0] == node},
+            duplicates={n: count for n, count in self.duplicates.items() if n == node},
+            repeated={place: count for place, count in self.repeated.items() if place[0] == node},
+            gaps={n: count for n, count in self.gaps.items() if n == node},
+        )
+
     @property
     def total(self) -> Counts:
         total = Counts()

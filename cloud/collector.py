@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from cloud.broker import Broker, HostLink, connected, heed_cancellation
@@ -25,7 +25,9 @@ from cloud.stats import Stats
 from cloud.store.port import TelemetryStore
 from wire.errors import PayloadError, StoreDown, UplinkDown, UplinkRefused
 from wire.host_events import Data
+from wire.host_node import Node
 from wire.host_session import HostSession
+from wire.ids import NodeId
 from wire.topic import parse_topic
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,21 @@ class Collector:
         """True while there is an MQTT session."""
         return self._link is not None
 
+    @property
+    def session(self) -> HostSession:
+        """What is known of the nodes now; of none is it fresh while there is no MQTT session."""
+        return self._session
+
+    def remember(self, nodes: Mapping[NodeId, Node]) -> None:
+        """Births that an earlier process heard. Before `run`."""
+        self._session = HostSession(remembered=nodes)
+
+    def forget(self, node: NodeId) -> None:
+        """A node that nobody expects any more; its next birth makes it known again."""
+        self._session.forget(node)
+        self._rebirths.forget(node)
+        self._hearing.forget(node)
+
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -89,14 +106,14 @@ class Collector:
     async def _listen(self) -> None:
         """One MQTT session: every message through the session machine, its events to where they belong."""
         async with connected(self._broker, self._host_id, self._now_ms()) as link:
-            self._link, self._session = link, HostSession()
+            self._link, self._session = link, HostSession(remembered=self._session.remember())
             self._well("broker", str(self._broker))
             try:
                 async for topic, payload in link.messages():
                     self._hear(self._session, topic, payload)
                     await asyncio.sleep(0)
             finally:
-                self._hearing.nobody(self._session)
+                self._hearing.nobody(self._session, self._now_ms())
                 self._link = None
 
     def _hear(self, session: HostSession, topic: str, payload: bytes) -> None:
@@ -130,7 +147,7 @@ class Collector:
             for node in self._rebirths.due(now_ms):
                 self._stats.counters["rebirths_asked"] += 1
                 log.info("rebirth asked", extra={"node": str(node)})
-                await self._say([rebirth(node, now_ms)])
+                await self.say([rebirth(node, now_ms)])
 
     async def _keep(self) -> None:
         """Rounds: collect for a moment, sort, write, confirm."""
@@ -181,17 +198,19 @@ class Collector:
         self._stats.latency_ms.add(live)
         if refused or done.letters:
             why = (refused[0].why if refused else done.letters[0].why)[:200]
-            log.warning("dead letters", extra={"samples": len(refused) + len(done.letters), "first": why})
+            level = logging.WARNING if self._hearing.first(f"dead letter {why[:60]}") else logging.DEBUG
+            log.log(level, "dead letters", extra={"samples": len(refused) + len(done.letters), "first": why})
 
     async def _confirm(self, done: Sorted) -> None:
         """Whoever does not hear it sends again, and is confirmed again."""
         now_ms = self._now_ms()
         for key, _ in done.doubts:
             self._rebirths.want(key.node, now_ms)
-        await self._say(confirmations(self._host_id, done.stored, now_ms))
-        await self._say(conflict(self._host_id, key, digest, now_ms) for key, digest in done.conflicts.items())
+        await self.say(confirmations(self._host_id, done.stored, now_ms))
+        await self.say(conflict(self._host_id, key, digest, now_ms) for key, digest in done.conflicts.items())
 
-    async def _say(self, commands: Iterable[Command]) -> None:
+    async def say(self, commands: Iterable[Command]) -> None:
+        """Commands to edge nodes; lost when there is no session: whoever needs them asks again."""
         if self._link is None:
             return
         try:
@@ -205,10 +224,11 @@ class Collector:
         while True:
             await asyncio.sleep(FLUSH_S)
             await self._flush()
+            self._hearing.alarms(self._now_ms())
             self._well("state", "written again")
 
     async def _flush(self) -> None:
-        await self._hearing.flush(self._state, self._dead_letters, self._sorter.figures, self._now_ms())
+        await self._hearing.flush(self._state, self._dead_letters, self._sorter.figures, self._session, self._now_ms())
 
     async def _again_and_again(self, part: str, work: Callable[[], Awaitable[None]]) -> None:
         """Until cancelled: a fault is told once, and the work begins anew after a growing pause."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from cloud.store.port import BatchKey
-from wire.delivery import CONFIRMED, CONFLICT, REBIRTH, Confirmation, confirmation_json, confirmed_ranges
+from wire.delivery import CONFIRMED, CONFLICT, REBIRTH, REFILL, Confirmation, confirmation_json, confirmed_ranges
 from wire.ids import NodeId
 from wire.payload import Metric, Payload, encode
 from wire.tag import Datatype
@@ -34,6 +34,12 @@ def conflict(host_id: str, key: BatchKey, digest: str, now_ms: int) -> Command:
     said = {"host": host_id, "epoch": key.epoch, "number": key.number, "digest": digest}
     text = json.dumps(said, separators=(",", ":"))
     return _command(key.node, Metric(name=CONFLICT, ts_ms=now_ms, datatype=Datatype.STRING, value=text), now_ms)
+
+
+def refill(host_id: str, node: NodeId, from_ms: int, to_ms: int, now_ms: int) -> Command:
+    """Send again what you confirmed of this time, both ends included: this host was restored and may have lost it."""
+    text = json.dumps({"host": host_id, "from_ms": from_ms, "to_ms": to_ms}, separators=(",", ":"))
+    return _command(node, Metric(name=REFILL, ts_ms=now_ms, datatype=Datatype.STRING, value=text), now_ms)
 
 
 def _command(node: NodeId, metric: Metric, now_ms: int) -> Command:

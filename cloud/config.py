@@ -48,6 +48,7 @@ class Config:
     http: tuple[str, int] = ("127.0.0.1", 8080)
     host_id: str = "gaugeline"
     tariff: Path = EXAMPLE_TARIFF
+    forget_after_days: int = 365
 
 
 def parse_store(text: str, folder: Path) -> StoreChoice:
@@ -132,6 +133,12 @@ def _text(value: Any) -> str:
     return value
 
 
+def _days(value: Any) -> int:
+    if isinstance(value, bool) or not str(value).isdecimal() or not 1 <= int(value) <= 36_500:
+        raise ConfigError(f"{value!r}: a number of days from 1 to 36500 is wanted")
+    return int(value)
+
+
 # key -> how its value is read
 KEYS: Mapping[str, Callable[[Any, Path], Any]] = {
     "broker": _broker,
@@ -140,6 +147,7 @@ KEYS: Mapping[str, Callable[[Any, Path], Any]] = {
     "http": lambda value, _: parse_http(_text(value)),
     "host_id": lambda value, _: check_id(_text(value), "host"),
     "tariff": _path,
+    "forget_after_days": lambda value, _: _days(value),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from cloud.store.port import Batch, BatchKey
+from cloud.store.port import Batch, BatchKey, DeviceId
 from wire.ids import NodeId
 
 LAST = 2**62  # no batch has a higher number
@@ -47,6 +47,19 @@ class Sums(NamedTuple):
         return self.samples - self.dead - self.collided
 
 
+class Held(NamedTuple):
+    """Entries of one epoch and device in a window of time. numbers: lowest and highest."""
+
+    node: NodeId
+    device: str
+    epoch: str
+    batches: int
+    sums: Sums
+    first_ms: int
+    last_ms: int
+    numbers: tuple[int, int]
+
+
 class Ledger(Protocol):
     """Raises StoreDown."""
 
@@ -64,6 +77,14 @@ class Ledger(Protocol):
 
     async def sums(self, node: NodeId, epoch: str, ranges: Sequence[tuple[int, int]]) -> dict[str, Sums]:
         """Device -> sums over the entries with numbers in the ranges (both ends included)."""
+        ...
+
+    async def window(self, from_ms: int, to_ms: int, of: DeviceId | None = None) -> list[Held]:
+        """Entries that reach into the time from from_ms (included) to to_ms (not included), per epoch and device."""
+        ...
+
+    def holes(self, node: NodeId, epoch: str, first: int, last: int) -> list[tuple[int, int]]:
+        """Ranges of numbers from first to last (both included) that no entry has."""
         ...
 
     def epochs(self) -> dict[tuple[NodeId, str], int]:
@@ -146,6 +167,10 @@ class Index:
             first, last = of_device.get(e.key.epoch, (e.first_ms, e.last_ms))
             of_device[e.key.epoch] = (min(first, e.first_ms), max(last, e.last_ms))
 
+    def holes(self, node: NodeId, epoch: str, first: int, last: int) -> list[tuple[int, int]]:
+        numbers = self.numbers.get((node, epoch))
+        return minus([(first, last)], numbers.ranges() if numbers else [])
+
     def holds(self, key: BatchKey) -> bool:
         found = self.numbers.get((key.node, key.epoch))
         return found is not None and key.number in found
@@ -159,6 +184,45 @@ class Index:
             for other, (first, last) in self.reach.get((node, device), {}).items()
         )
 
+
+def minus(ranges: Iterable[tuple[int, int]], others: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Numbers that are in `ranges` and in none of `others`, which are sorted; as ranges, both ends included."""
+    found = []
+    for first, last in ranges:
+        at = first
+        for a, b in others:
+            if b < at or a > last:
+                continue
+            if a > at:
+                found.append((at, a - 1))
+            at = max(at, b + 1)
+        if at <= last:
+            found.append((at, last))
+    return found
+
+
+def held(group: str, node: str, device: str, epoch: str, *figures: int) -> Held:
+    """A row of window_sql."""
+    batches, samples, dead, collided, first_ms, last_ms, lowest, highest = map(int, figures)
+    sums = Sums(samples, dead, collided)
+    return Held(NodeId(group, node), device, epoch, batches, sums, first_ms, last_ms, (lowest, highest))
+
+
+def window_sql(from_ms: int, to_ms: int, of: DeviceId | None) -> tuple[str, dict[str, object]]:
+    """The query of Ledger.window and its values in order; the same text runs on SQLite and DuckDB."""
+    values: dict[str, object] = {"from": from_ms, "to": to_ms}
+    only = ""
+    if of is not None:
+        only = ' AND "group" = ? AND node = ? AND device = ?'
+        values |= {"group": of.node.group, "node": of.node.node, "device": of.device}
+    return WINDOW_SQL.replace("-- only", only), values
+
+
+WINDOW_SQL = """
+    SELECT "group", node, device, epoch, count(*), sum(samples), sum(dead), sum(collided),
+           min(first_ms), max(last_ms), min(number), max(number)
+    FROM ledger WHERE device <> '' AND last_ms > 0 AND last_ms >= ? AND first_ms < ? -- only
+    GROUP BY "group", node, device, epoch"""
 
 # A gap in the numbers starts a new run ("gaps and islands"); the same text runs on SQLite and DuckDB.
 RUNS_SQL = """

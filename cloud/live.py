@@ -127,6 +127,13 @@ class LiveValues:
                     self.version += 1
                     tag.quality, tag.reason, tag.version = Quality.BAD, Reason.STALE, self.version
 
+    def forget(self, node: NodeId) -> None:
+        """A node that nobody expects any more."""
+        for place in [place for place in self._tags if place[0] == node]:
+            del self._tags[place]
+        for of in [of for of in self._assets if of[0] == node]:
+            del self._assets[of]
+
     def restore(self, node: NodeId, device: str, sample: Sample) -> None:
         """A last value from the database at start: shown where nothing newer is, stale until the tag is heard."""
         tag = self._tags.get((node, device), {}).get(sample.name)

@@ -11,7 +11,9 @@ SPREAD_MS = 500
 """Up to so long after the need: a host that comes back must not make a thousand gateways speak at once."""
 SHORTEST_MS = 5_000
 LONGEST_MS = 300_000
-MOST_NODES = 10_000
+MOST_PER_S = 50
+"""Nodes asked in one second: a birth of 10,000 tags is half a megabyte, and a host has all of them to read."""
+MOST_NODES = 20_000
 
 
 @dataclass(slots=True)
@@ -27,6 +29,8 @@ class Rebirths:
 
     dice: Callable[[], float]
     _nodes: dict[NodeId, _Asked] = field(default_factory=dict)
+    _room: float = MOST_PER_S
+    _room_ms: int = 0
 
     def want(self, node: NodeId, now_ms: int) -> None:
         asked = self._nodes.get(node)
@@ -43,12 +47,19 @@ class Rebirths:
             self._nodes[node] = _Asked(not_before_ms=now_ms + SHORTEST_MS)
 
     def due(self, now_ms: int) -> list[NodeId]:
-        """The nodes to ask now; a node that does not answer is asked ever less often."""
+        """The nodes to ask now, longest due first; a node that does not answer is asked ever less often."""
+        elapsed_s = min(1.0, max(0.0, (now_ms - self._room_ms) / 1000))
+        self._room, self._room_ms = min(MOST_PER_S / 5, self._room + elapsed_s * MOST_PER_S), now_ms
+        waiting = sorted((a.due_ms, n) for n, a in self._nodes.items() if a.due_ms is not None and a.due_ms <= now_ms)
         found = []
-        for node, asked in self._nodes.items():
-            if asked.due_ms is not None and asked.due_ms <= now_ms:
-                asked.due_ms = None
-                asked.not_before_ms = now_ms + min(LONGEST_MS, SHORTEST_MS * 2 ** min(asked.times, 10))
-                asked.times += 1
-                found.append(node)
+        for _, node in waiting[: int(self._room)]:
+            asked = self._nodes[node]
+            asked.due_ms = None
+            asked.not_before_ms = now_ms + min(LONGEST_MS, SHORTEST_MS * 2 ** min(asked.times, 10))
+            asked.times += 1
+            found.append(node)
+        self._room -= len(found)
         return found
+
+    def forget(self, node: NodeId) -> None:
+        self._nodes.pop(node, None)

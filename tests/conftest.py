@@ -18,6 +18,7 @@ ALONE = (
     "agent/test_modbus.py",
     "agent/test_pipeline.py",
     "agent/test_stream.py",
+    "cloud/test_real_gateways.py",
     "contract/test_driver",
     "firmware_sim/test_answer_faults.py",
     "firmware_sim/test_connection_faults.py",

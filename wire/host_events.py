@@ -64,6 +64,21 @@ class Data(NamedTuple):
     confirming: bool
 
 
+class OldDeath(NamedTuple):
+    """NDEATH of a session that was not born last: it changes nothing, but that session is over."""
+
+    node: NodeId
+    bd_seq: int | None
+
+
+class LeftOut(NamedTuple):
+    """Metrics of datatypes that we do not speak: (name, datatype) each; what stands beside them was taken."""
+
+    node: NodeId
+    device: str
+    metrics: tuple[tuple[str, str], ...]
+
+
 class RebirthWanted(NamedTuple):
     """The node must say its births again. cause: one of a bounded set of words."""
 
@@ -79,4 +94,4 @@ class Rejected(NamedTuple):
     why: str
 
 
-Event = NodeBorn | DeviceBorn | Gone | Data | RebirthWanted | Rejected
+Event = NodeBorn | DeviceBorn | Gone | OldDeath | Data | LeftOut | RebirthWanted | Rejected

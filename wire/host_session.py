@@ -3,21 +3,33 @@
 Time comes in as an argument, what to do comes out as events. A message whose seq is ahead waits for the ones
 before it until the reorder time is over; then what waited is taken as it is and a rebirth is asked for. That is
 safe: keyed data proves by its digest that the aliases were the right ones. Data that no birth explains is never
-handed out, so it is never confirmed. Source: Sparkplug B 3.0, chapters 5 and 6.
+handed out, so it is never confirmed. Births that an earlier session heard serve until the node is born again, for
+keyed data alone, and only where the digest proves them. Source: Sparkplug B 3.0, chapters 5 and 6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from wire.block import Sample
-from wire.delivery import BATCH, BD_SEQ, PROTOCOL_METRIC, BatchTag, parse_batch_tag
+from wire.delivery import BATCH, BD_SEQ, PROTOCOL_METRIC, BatchTag, batch_digest, parse_batch_tag
 from wire.errors import PayloadError
-from wire.host_events import BornTag, Data, DeviceBorn, Event, Gone, NodeBorn, RebirthWanted, Rejected
+from wire.host_events import (
+    BornTag,
+    Data,
+    DeviceBorn,
+    Event,
+    Gone,
+    LeftOut,
+    NodeBorn,
+    OldDeath,
+    RebirthWanted,
+    Rejected,
+)
+from wire.host_node import Alias, Device, Node, decoded, own_sample
 from wire.ids import NodeId
-from wire.payload import Metric, Payload, decode
+from wire.payload import Metric, Payload
 from wire.tag import Datatype
 from wire.topic import Topic
 
@@ -26,44 +38,34 @@ REORDER_MS = 2_000
 
 _WRAP = 256
 _LATEST = 2**63  # a digest, like every database, holds a stamp in 64 bits with sign
+MOST_NODES = 20_000
+"""Edge nodes of one host; a birth beyond is not taken. Ids can be invented without end, memory cannot."""
 _CONTROLS = ("Node Control/", "Device Control/", "Delivery/")
 
 
-class _Alias(NamedTuple):
-    device: str
-    name: str
-    datatype: Datatype
-
-
-@dataclass(slots=True)
-class _Device:
-    """What a device's birth said: metrics by name (for nodes that do not use aliases) and which aliases it took."""
-
-    by_name: dict[str, Datatype]
-    aliases: list[int]
-
-
-@dataclass(slots=True)
-class _Node:
-    """One node between NBIRTH and NDEATH."""
-
-    id: NodeId
-    bd_seq: int | None
-    confirming: bool
-    expected: int = 1
-    aliases: dict[int, _Alias] = field(default_factory=dict)
-    datatypes: dict[int, Datatype] = field(default_factory=dict)  # the same aliases, as decode wants them
-    devices: dict[str, _Device] = field(default_factory=dict)
-    waiting: dict[int, tuple[Topic, bytes]] = field(default_factory=dict)  # seq -> message
-    waiting_since_ms: int = 0
-
-
 class HostSession:
-    """All edge nodes of one MQTT session of a host. After a lost session a new one is begun: births are asked for."""
+    """All edge nodes of one MQTT session of a host. After a lost session a new one is begun: births are asked for.
 
-    def __init__(self, reorder_ms: int = REORDER_MS) -> None:
+    remembered: confirming nodes as an earlier session knew them.
+    """
+
+    def __init__(self, reorder_ms: int = REORDER_MS, remembered: Mapping[NodeId, Node] | None = None) -> None:
         self._reorder_ms = reorder_ms
-        self._nodes: dict[NodeId, _Node] = {}
+        self._nodes: dict[NodeId, Node] = {}
+        self._remembered = dict(remembered or {})
+
+    def remember(self) -> dict[NodeId, Node]:
+        """For the next session: every confirming node whose births were heard in this one or before."""
+        return self._remembered | {i: n for i, n in self._nodes.items() if n.confirming}
+
+    def memory(self, node: NodeId) -> dict[str, Any] | None:
+        """The births of a confirming node that is alive, as JSON for the next process of the host."""
+        found = self._nodes.get(node)
+        return found.memory() if found is not None and found.confirming and not found.remembered else None
+
+    def forget(self, node: NodeId) -> None:
+        """A node that nobody expects any more."""
+        self._remembered.pop(node, None)
 
     @property
     def nodes(self) -> frozenset[NodeId]:
@@ -76,19 +78,22 @@ class HostSession:
 
     def receive(self, topic: Topic, data: bytes, now_ms: int) -> list[Event]:
         """What follows from one message. Never raises for what is inside it."""
-        node = self._nodes.get(NodeId(topic.group, topic.node))
+        node_id = NodeId(topic.group, topic.node)
+        node = self._nodes.get(node_id) or self._remembered.get(node_id)
         try:
-            payload = _decoded(node, topic, data)
+            payload = decoded(node, topic, data)
         except PayloadError as fault:
             return [Rejected(topic, data, str(fault))]
         if topic.type == "NBIRTH":
+            if node_id not in self._nodes and len(self._nodes) >= MOST_NODES:
+                return [Rejected(topic, data, f"more than {MOST_NODES} edge nodes: this one is not taken")]
             return self._guarded(self._node_birth, topic, payload, data)
         if topic.type == "NDEATH":
             return self._node_death(topic, payload)
         if topic.type in ("NCMD", "DCMD"):
             return []
-        if node is None:
-            return [RebirthWanted(NodeId(topic.group, topic.node), "data before birth")]
+        if node is None or (node_id not in self._nodes and not self._adopt(node, payload)):
+            return [RebirthWanted(node_id, "data before birth")]
         return list(self._in_sequence(node, topic, payload, data, now_ms))
 
     def tick(self, now_ms: int) -> list[Event]:
@@ -98,10 +103,21 @@ class HostSession:
             if node.waiting and now_ms - node.waiting_since_ms >= self._reorder_ms:
                 events.append(RebirthWanted(node.id, "sequence gap"))
                 for seq in sorted(node.waiting, key=lambda s: (s - node.expected) % _WRAP):
+                    if seq not in node.waiting:
+                        break  # its births were those of an earlier session, and wrong
                     topic, data = node.waiting.pop(seq)
                     node.expected = (seq + 1) % _WRAP
                     events.extend(self._take_late(node, topic, data))
         return events
+
+    def _adopt(self, node: Node, payload: Payload) -> bool:
+        """A node whose births an earlier session heard goes on where it is."""
+        if payload.seq is None or not 0 <= payload.seq < _WRAP or len(self._nodes) >= MOST_NODES:
+            return False
+        node.expected, node.remembered = payload.seq, True
+        node.waiting.clear()
+        self._nodes[node.id] = self._remembered.pop(node.id)
+        return True
 
     def _guarded(
         self, take: Callable[[Topic, Payload], Iterator[Event]], topic: Topic, payload: Payload, data: bytes
@@ -111,7 +127,7 @@ class HostSession:
         except PayloadError as fault:
             return [Rejected(topic, data, str(fault))]
 
-    def _in_sequence(self, node: _Node, topic: Topic, payload: Payload, data: bytes, now_ms: int) -> Iterator[Event]:
+    def _in_sequence(self, node: Node, topic: Topic, payload: Payload, data: bytes, now_ms: int) -> Iterator[Event]:
         if payload.seq is None or not 0 <= payload.seq < _WRAP:
             yield Rejected(topic, data, f"{topic.type} with seq {payload.seq}")
             return
@@ -131,21 +147,21 @@ class HostSession:
             node.waiting_since_ms = now_ms
             yield from self._take_late(node, topic, data)
 
-    def _take_late(self, node: _Node, topic: Topic, data: bytes) -> list[Event]:
+    def _take_late(self, node: Node, topic: Topic, data: bytes) -> list[Event]:
         """A message that has waited: decoded anew, because births may have come between."""
         try:
-            payload = _decoded(node, topic, data)
+            payload = decoded(node, topic, data)
         except PayloadError as fault:
             return [Rejected(topic, data, str(fault))]
         return self._take(node, topic, payload, data)
 
-    def _take(self, node: _Node, topic: Topic, payload: Payload, data: bytes) -> list[Event]:
+    def _take(self, node: Node, topic: Topic, payload: Payload, data: bytes) -> list[Event]:
         if topic.type == "DBIRTH":
             return self._guarded(self._device_birth, topic, payload, data)
         if topic.type == "DDEATH":
-            self._forget(node, topic.device)
+            node.forget(topic.device)
             return [Gone(node.id, topic.device)]
-        return self._guarded(self._data, topic, payload, data)
+        return self._guarded(lambda t, p: self._data(t, p, data), topic, payload, data)
 
     def _node_birth(self, topic: Topic, payload: Payload) -> Iterator[Event]:
         node_id = NodeId(topic.group, topic.node)
@@ -154,22 +170,23 @@ class HostSession:
             raise PayloadError(f"NBIRTH with seq {payload.seq}: it must be 0")
         bd_seq = named[BD_SEQ].value if BD_SEQ in named else None
         protocol = str(named[PROTOCOL_METRIC].value) if PROTOCOL_METRIC in named else ""
-        node = _Node(node_id, bd_seq if isinstance(bd_seq, int) else None, protocol.startswith("gaugeline/"))
+        node = Node(node_id, bd_seq if isinstance(bd_seq, int) else None, protocol.startswith("gaugeline/"))
         tags = self._learn(node, "", payload)
         self._nodes[node_id] = node
+        self._remembered.pop(node_id, None)
         yield NodeBorn(node_id, node.bd_seq, node.confirming, protocol)
         yield from self._born(node, "", tags, payload)
 
     def _device_birth(self, topic: Topic, payload: Payload) -> Iterator[Event]:
         node = self._nodes[NodeId(topic.group, topic.node)]
-        self._forget(node, topic.device)
+        node.forget(topic.device)
         yield from self._born(node, topic.device, self._learn(node, topic.device, payload), payload)
 
-    def _born(self, node: _Node, device: str, tags: tuple[BornTag, ...], payload: Payload) -> Iterator[Event]:
+    def _born(self, node: Node, device: str, tags: tuple[BornTag, ...], payload: Payload) -> Iterator[Event]:
         yield DeviceBorn(node.id, device, tags)
         if node.confirming:
             # Its NBIRTH may bear counters; values of its births stand in batches of their own.
-            said = tuple(_own(m, payload.ts_ms) for m in payload.metrics if m.name and m.name.startswith("Delivery/"))
+            said = (own_sample(m, payload.ts_ms) for m in payload.metrics if (m.name or "").startswith("Delivery/"))
             told = tuple(s for s in said if s is not None)
         else:
             told = tuple(
@@ -177,13 +194,15 @@ class HostSession:
                 for t in tags
                 if t.value is not None and t.ts_ms is not None and t.ts_ms < _LATEST
             )
+        if payload.others:
+            yield LeftOut(node.id, device, tuple((o.name or "", o.kind) for o in payload.others))
         if told:
             yield Data(node.id, device, told, None, False, node.confirming)
 
-    def _learn(self, node: _Node, device: str, payload: Payload) -> tuple[BornTag, ...]:
+    def _learn(self, node: Node, device: str, payload: Payload) -> tuple[BornTag, ...]:
         """Takes a birth's names and aliases in. Raises PayloadError when they contradict each other."""
         found: list[BornTag] = []
-        aliases: dict[int, _Alias] = {}
+        aliases: dict[int, Alias] = {}
         by_name: dict[str, Datatype] = {}
         for m in payload.metrics:
             if m.name is None or m.datatype is None:
@@ -195,33 +214,50 @@ class HostSession:
                 taken = aliases.get(m.alias) or node.aliases.get(m.alias)
                 if taken is not None and (taken.device, taken.name) != (device, name):
                     raise PayloadError(f"alias {m.alias} is born for {taken.device}/{taken.name} and {device}/{name}")
-                aliases[m.alias] = _Alias(device, name, m.datatype)
+                aliases[m.alias] = Alias(device, name, m.datatype)
             if not old:
                 by_name[name] = m.datatype
             if name != BD_SEQ and not name.startswith(_CONTROLS):
                 ts_ms = m.ts_ms if m.ts_ms is not None else payload.ts_ms
                 found.append(BornTag(name, m.alias, m.datatype, m.properties, not old, m.value, m.quality, ts_ms))
+        others = {o.alias: (device, o.name or "", o.kind) for o in payload.others if o.alias is not None}
+        others = {alias: other for alias, other in others.items() if alias not in aliases and alias not in node.aliases}
+        node.others.update(others)
         node.aliases.update(aliases)
         node.datatypes.update({alias: a.datatype for alias, a in aliases.items()})
-        node.devices[device] = _Device(by_name, list(aliases))
+        named = {o.name: o.kind for o in payload.others if o.name}
+        node.devices[device] = Device(by_name, [*aliases, *others], named)
         return tuple(found)
-
-    def _forget(self, node: _Node, device: str) -> None:
-        gone = node.devices.pop(device, None)
-        for alias in gone.aliases if gone else ():
-            node.aliases.pop(alias, None)
-            node.datatypes.pop(alias, None)
 
     def _node_death(self, topic: Topic, payload: Payload) -> list[Event]:
         """Only the death of the session that was born last counts; an older will may come late."""
         node = self._nodes.get(NodeId(topic.group, topic.node))
         said = next((m.value for m in payload.metrics if m.name == BD_SEQ), None)
         if node is None or said != node.bd_seq:
-            return []
+            return [OldDeath(NodeId(topic.group, topic.node), said if isinstance(said, int) else None)]
         del self._nodes[node.id]
+        if node.confirming:
+            self._remembered[node.id] = node
         return [Gone(node.id, None)]
 
-    def _data(self, topic: Topic, payload: Payload) -> Iterator[Event]:
+    def _unknown(self, node: Node, topic: Topic, m: Metric, data: bytes) -> Iterator[Event]:
+        """A confirming node sends it again after its birth; of another one this message is all that there will be."""
+        cause = "unknown alias" if m.name is None else "unknown metric"
+        yield RebirthWanted(node.id, cause)
+        if not node.remembered:
+            yield Rejected(topic, data, f"{cause}: {m.alias if m.name is None else m.name[:100]!r}")
+
+    def _proven(self, node: Node, device: str, samples: list[Sample], batch: BatchTag | None) -> bool:
+        """Births of an earlier session are believed where a digest proves them."""
+        if batch is None:
+            return False
+        if batch_digest(node.id, device, batch.epoch, batch.number, samples) == batch.digest:
+            return True
+        del self._nodes[node.id]
+        node.waiting.clear()  # another gateway under this id, or new aliases: only its births can tell
+        return False
+
+    def _data(self, topic: Topic, payload: Payload, data: bytes) -> Iterator[Event]:
         node = self._nodes[NodeId(topic.group, topic.node)]
         device = node.devices.get(topic.device)
         if device is None:
@@ -229,10 +265,14 @@ class HostSession:
             return
         samples: list[Sample] = []
         batch: BatchTag | None = None
+        left = [(o.name or f"alias {o.alias}", o.kind) for o in payload.others]
         for m in payload.metrics:
-            known = _resolve(node, device, topic.device, m)
+            known = node.resolve(topic.device, m)
+            if known is None and (other := node.other(topic.device, m)) is not None:
+                left.append(other)
+                continue
             if known is None:
-                yield RebirthWanted(node.id, "unknown alias" if m.name is None else "unknown metric")
+                yield from self._unknown(node, topic, m, data)
                 return
             if known.name == BATCH:
                 batch = parse_batch_tag(str(m.value))
@@ -243,30 +283,13 @@ class HostSession:
             if not node.confirming and (known.name == BD_SEQ or known.name.startswith(_CONTROLS)):
                 continue
             samples.append(Sample(known.name, known.datatype, ts_ms, m.quality, m.value, m.reason))
+        if node.remembered:
+            yield RebirthWanted(node.id, "births from before")
+            if not self._proven(node, topic.device, samples, batch):
+                return
+        if left:
+            yield LeftOut(node.id, topic.device, tuple(left))
+            if not samples and batch is None:
+                return
         historical = any(m.historical for m in payload.metrics)
         yield Data(node.id, topic.device, tuple(samples), batch, historical, node.confirming)
-
-
-def _decoded(node: _Node | None, topic: Topic, data: bytes) -> Payload:
-    if node is None or topic.type.endswith("BIRTH"):
-        return decode(data)
-    device = node.devices.get(topic.device)
-    return decode(data, node.datatypes, device.by_name if device else None)
-
-
-def _resolve(node: _Node, device: _Device, device_name: str, m: Metric) -> _Alias | None:
-    """Which tag a data metric means, None when no birth said so."""
-    if m.alias is not None:
-        known = node.aliases.get(m.alias)
-        return known if known is not None and known.device == device_name else None
-    if m.name is None or m.name not in device.by_name:
-        return None
-    return _Alias(device_name, m.name, device.by_name[m.name])
-
-
-def _own(m: Metric, payload_ts_ms: int | None) -> Sample | None:
-    """A protocol metric of a birth as a sample, so that it is read like the same metric in data."""
-    ts_ms = m.ts_ms if m.ts_ms is not None else payload_ts_ms
-    if m.value is None or m.datatype is None or ts_ms is None or m.name in (None, PROTOCOL_METRIC, BATCH):
-        return None
-    return Sample(str(m.name), m.datatype, ts_ms, m.quality, m.value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -16,7 +17,7 @@ from wire import sparkplug_pb2 as pb
 from wire.block import Quality, Reason, Sample, Value
 from wire.compressed import inflated
 from wire.errors import PayloadError
-from wire.tag import Datatype
+from wire.tag import OTHERS, Datatype
 
 STALE = 500
 _QUALITY, _UNCERTAIN, _REASON = "Quality", "Uncertain", "Reason"
@@ -52,13 +53,22 @@ class Metric:
     properties: Mapping[str, PropertyValue] = field(default_factory=dict)
 
 
+class Other(NamedTuple):
+    """A metric of a datatype that the specification knows and we do not speak: named, its value left where it is."""
+
+    name: str | None
+    alias: int | None
+    kind: str
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """One message. seq is 0 to 255; NDEATH and commands have none."""
+    """One message. seq is 0 to 255; NDEATH and commands have none. others: what stands beside the metrics."""
 
     ts_ms: int | None = None
     seq: int | None = None
     metrics: tuple[Metric, ...] = ()
+    others: tuple[Other, ...] = ()
 
 
 def _set_value(out: pb.Payload.Metric, datatype: Datatype, value: Value) -> None:
@@ -269,7 +279,12 @@ def decode(
             raw.seq = outer.seq
     of_alias, of_name = datatypes or {}, named or {}
     metrics: list[Metric] = []
+    others: list[Other] = []
     for m in raw.metrics:
+        if m.datatype in OTHERS and m.HasField("datatype"):
+            name = _text(m.name) if m.HasField("name") else None
+            others.append(Other(name, m.alias if m.HasField("alias") else None, OTHERS[m.datatype]))
+            continue
         datatype = _datatype(m, of_alias, of_name)
         null = m.is_null or m.WhichOneof("value") is None
         properties = _properties(m) if m.HasField("properties") else {}
@@ -291,4 +306,5 @@ def decode(
         raw.timestamp if raw.HasField("timestamp") else None,
         raw.seq if raw.HasField("seq") else None,
         tuple(metrics),
+        tuple(others),
     )

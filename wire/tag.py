@@ -31,6 +31,14 @@ class Datatype(IntEnum):
         return self in _FLOAT64
 
 
+OTHERS = {
+    0: "Unknown", 15: "UUID", 16: "DataSet", 17: "Bytes", 18: "File", 19: "Template", 20: "PropertySet",
+    21: "PropertySetList", 22: "Int8Array", 23: "Int16Array", 24: "Int32Array", 25: "Int64Array", 26: "UInt8Array",
+    27: "UInt16Array", 28: "UInt32Array", 29: "UInt64Array", 30: "FloatArray", 31: "DoubleArray", 32: "BooleanArray",
+    33: "StringArray", 34: "DateTimeArray",
+}  # fmt: skip
+"""Datatype codes that we do not speak. Source: Sparkplug B 3.0, section 6.4.16."""
+
 _FLOAT64 = frozenset(
     {
         Datatype.INT8,

@@ -8,12 +8,25 @@ from fastapi import FastAPI
 
 from cloud.api import anomalies, assets, balance, dead_letters, energy, events, health, problems, records, series, stats
 from cloud.dead_letters import DeadLetters
+from cloud.desk import Desk
 from cloud.host_view import HostView
 from cloud.state.host import HostState
 
 
-def add(app: FastAPI, host: HostView, letters: DeadLetters, state: HostState, closing: asyncio.Event) -> None:
-    """All routes below /api. closing: set when the host stops, so that open event streams end."""
+def add(
+    app: FastAPI,
+    host: HostView,
+    letters: DeadLetters,
+    state: HostState,
+    closing: asyncio.Event,
+    desk: Desk | None = None,
+) -> None:
+    """All routes below /api. closing: set when the host stops, so that open event streams end.
+
+    desk: what needs a collector; without one there are no routes for it.
+    """
+    if desk is not None:
+        app.include_router(balance.desk_router(desk), prefix="/api")
     problems.add(app)
     for router in (
         health.router(host),

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from cloud.state.db import StateDb
-from cloud.state.schema import births, collisions, counters, figures, records
+from cloud.state.schema import births, collisions, counters, figures, nodes, records
 from cloud.store.port import BatchKey
 from wire.ids import NodeId
 from wire.tag import Datatype
@@ -76,6 +76,33 @@ class HostState:
             (NodeId(r.group, r.node), r.device): [(n, Datatype(t), p) for n, t, p in json.loads(r.content)]
             for r in rows
         }
+
+    async def keep_nodes(self, found: Mapping[NodeId, Mapping[str, Any]], now_ms: int) -> None:
+        put = insert(nodes)
+        put = put.on_conflict_do_update(set_={"content": put.excluded.content, "at_ms": put.excluded.at_ms})
+
+        def work(con: Connection) -> None:  # JSON of many births is made in the thread too
+            texts = ((n, json.dumps(content)) for n, content in found.items())
+            con.execute(put, [{"group": n.group, "node": n.node, "content": t, "at_ms": now_ms} for n, t in texts])
+
+        await self._db.run(work)
+
+    async def nodes(self) -> dict[NodeId, dict[str, Any]]:
+        """Every edge node that is known; one that was only born before there was this table was heard at its birth."""
+        old = select(births.c.group, births.c.node, func.max(births.c.at_ms)).group_by(births.c.group, births.c.node)
+        rows, born = await self._db.run(lambda con: (con.execute(select(nodes)).all(), con.execute(old).all()))
+        found: dict[NodeId, dict[str, Any]] = {NodeId(g, n): {"heard_ms": at_ms} for g, n, at_ms in born}
+        return found | {NodeId(r.group, r.node): json.loads(r.content) for r in rows}
+
+    async def forget(self, found: Iterable[NodeId]) -> None:
+        """Their births and what is known of them; what they delivered and counted stays."""
+
+        def work(con: Connection) -> None:
+            for node in found:
+                for table in (births, nodes):
+                    con.execute(delete(table).where(table.c.group == node.group, table.c.node == node.node))
+
+        await self._db.run(work)
 
     async def keep_records(self, found: Sequence[Record], now_ms: int) -> None:
         """Records once each, however often they come; an epoch_closed record also ends its epoch's counters."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import and_, func, or_, select, text, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
-from cloud.ledger import COLLIDED_SQL, REACH_SQL, RUNS_SQL, Index, LedgerEntry, Reach, Run, Sums
+from cloud.ledger import COLLIDED_SQL, REACH_SQL, RUNS_SQL, Held, Index, LedgerEntry, Reach, Run, Sums, held, window_sql
 from cloud.state.db import StateDb
 from cloud.state.schema import ledger
-from cloud.store.port import BatchKey
+from cloud.store.port import BatchKey, DeviceId
 from wire.ids import NodeId
 
 _CHUNK = 200  # keys or ranges in one statement: SQLite's limit is 32,766 bound values
@@ -43,6 +43,9 @@ class SqlLedger:
     def overlaps(self, node: NodeId, device: str, epoch: str, first_ms: int, last_ms: int) -> bool:
         return self._index.overlaps(node, device, epoch, first_ms, last_ms)
 
+    def holes(self, node: NodeId, epoch: str, first: int, last: int) -> list[tuple[int, int]]:
+        return self._index.holes(node, epoch, first, last)
+
     def epochs(self) -> dict[tuple[NodeId, str], int]:
         return self._index.highest()
 
@@ -64,6 +67,12 @@ class SqlLedger:
         if rows:
             await self._db.run(lambda con: con.execute(insert(ledger), rows))
             self._index.add(entries)
+
+    async def window(self, from_ms: int, to_ms: int, of: DeviceId | None = None) -> list[Held]:
+        sql, values = window_sql(from_ms, to_ms, of)
+        return [
+            held(*row) for row in await self._db.run(lambda con: con.exec_driver_sql(sql, tuple(values.values())).all())
+        ]
 
     async def sums(self, node: NodeId, epoch: str, ranges: Sequence[tuple[int, int]]) -> dict[str, Sums]:
         t = ledger.c

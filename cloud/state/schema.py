@@ -67,6 +67,15 @@ births = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 
+# What is known of an edge node beside its births: since when it is there or gone, when it was heard, its aliases.
+nodes = Table(
+    "nodes",
+    metadata,
+    *_node(),
+    Column("content", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
 # Counts of events per edge node that outlive the process: 'duplicates', 'duplicates/<device>', ...
 figures = Table(
     "figures",

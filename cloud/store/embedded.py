@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from cloud.ledger import COLLIDED_SQL, REACH_SQL, RUNS_SQL, Index, LedgerEntry, Reach, Run, Sums
+from cloud.ledger import COLLIDED_SQL, REACH_SQL, RUNS_SQL, Held, Index, LedgerEntry, Reach, Run, Sums, held, window_sql
 from cloud.store.columns import TEXTS, WIDE, sample_of, split
 from cloud.store.duck_file import DuckFile
 from cloud.store.port import Batch, BatchKey, DeviceId, LastValue, Refused, Series
@@ -91,6 +91,14 @@ class EmbeddedStore:
             ' GROUP BY "group", node, device'
         )
         return {DeviceId(NodeId(g, n), d): int(rows) for g, n, d, rows in rows}
+
+    async def rows(self, node: NodeId, device: str, from_ms: int, to_ms: int) -> int:
+        ((rows,),) = await self.file.read(
+            "SELECT count(quality) FROM samples JOIN series ON series = id"
+            ' WHERE "group" = ? AND node = ? AND device = ? AND ts_ms BETWEEN ? AND ?',
+            [*node, device, from_ms, to_ms],
+        )
+        return int(rows)
 
     async def last_values(self) -> list[LastValue]:
         rows = await self.file.read(
@@ -178,6 +186,9 @@ class EmbeddedLedger:
     def overlaps(self, node: NodeId, device: str, epoch: str, first_ms: int, last_ms: int) -> bool:
         return self._index.overlaps(node, device, epoch, first_ms, last_ms)
 
+    def holes(self, node: NodeId, epoch: str, first: int, last: int) -> list[tuple[int, int]]:
+        return self._index.holes(node, epoch, first, last)
+
     def epochs(self) -> dict[tuple[NodeId, str], int]:
         return self._index.highest()
 
@@ -203,6 +214,10 @@ class EmbeddedLedger:
             columns[name] = np.array(column, np.int64)
         await self._file.insert("ledger", columns)
         self._file.on_commit(lambda: self._index.add(entries))
+
+    async def window(self, from_ms: int, to_ms: int, of: DeviceId | None = None) -> list[Held]:
+        sql, values = window_sql(from_ms, to_ms, of)
+        return [held(*row) for row in await self._file.read(sql, list(values.values()))]
 
     async def sums(self, node: NodeId, epoch: str, ranges: Sequence[tuple[int, int]]) -> dict[str, Sums]:
         if not ranges:

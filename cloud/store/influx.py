@@ -95,6 +95,14 @@ class InfluxStore:
         found = await self._http.query('SELECT count("quality") FROM "sample" GROUP BY "group", "node", "device"')
         return {_device(series.tags): int(series.rows[0][1]) for series in found}
 
+    async def rows(self, node: NodeId, device: str, from_ms: int, to_ms: int) -> int:
+        found = await self._http.query(
+            'SELECT count("quality") FROM "sample" WHERE "group" = $group AND "node" = $node'
+            ' AND "device" = $device AND time >= $from AND time <= $to',
+            {**_where(node, device), "from": from_ms * _MS, "to": to_ms * _MS},
+        )
+        return int(found[0].rows[0][1]) if found else 0
+
     async def last_values(self) -> list[LastValue]:
         found = await self._http.query(
             'SELECT last("quality") AS "quality", "datatype", "reason", "value", "value_int", "value_text"'

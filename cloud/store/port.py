@@ -112,6 +112,10 @@ class TelemetryStore(Protocol):
         """Rows per device, counted in the database."""
         ...
 
+    async def rows(self, node: NodeId, device: str, from_ms: int, to_ms: int) -> int:
+        """Rows of one device between two times, both included, counted in the database."""
+        ...
+
     async def last_values(self) -> list[LastValue]:
         """The newest stored sample of every tag."""
         ...

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cloud.app import Kept
+from cloud.app import Kept, remembered
 from cloud.audit import Audit
 from cloud.balance import Balance
 from cloud.broker import Broker
@@ -24,6 +24,8 @@ from cloud.config import EXAMPLE_TARIFF, InfluxV1
 from cloud.costs.tariff_file import load_tariff
 from cloud.counters import EpochSaid
 from cloud.dead_letters import DeadLetters
+from cloud.desk import Desk
+from cloud.forgetting import Forgetting
 from cloud.hearing import Hearing
 from cloud.host import Host, wall_ms
 from cloud.live import LiveValues
@@ -34,6 +36,7 @@ from cloud.stats import Stats
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
+from cloud.window import WindowAuditor
 from tests.cloud.small_gateway import SmallGateway
 from tests.servers import free_port, wait_for_port
 
@@ -57,6 +60,8 @@ class Running:
     state: HostState
     collector: Collector
     db: StateDb
+    desk: Desk
+    forgetting: Forgetting
 
     @property
     def stats(self) -> Stats:
@@ -100,6 +105,8 @@ async def running(
     hearing = Hearing(live, stats)
     for (node, device), born in (await state.births()).items():
         live.born(node, device, born)
+    known = await state.nodes()
+    hearing.nodes.restore(known)
 
     async def restore() -> None:
         await host.restore()
@@ -108,13 +115,17 @@ async def running(
     collector = Collector(
         broker, "gaugeline", kept.store, kept.ledger, state, letters, hearing, stats, clock, restore, lambda: 0.0
     )
+    collector.remember(remembered(known))
     audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
     host = Host(kept.store, live, state, hearing, audit, stats, load_tariff(EXAMPLE_TARIFF), str(broker), clock)
+    windows = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing)
+    desk = Desk("gaugeline", collector, hearing.nodes, hearing.twins, windows, clock)
+    forgetting = Forgetting(hearing.nodes, state, collector, host.audit, 86_400_000, clock)
     task = asyncio.create_task(collector.run())
     try:
         if online:
             await until(lambda: collector.online)
-        yield Running(host, kept, letters, state, collector, db)
+        yield Running(host, kept, letters, state, collector, db, desk, forgetting)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

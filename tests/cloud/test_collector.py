@@ -287,7 +287,9 @@ async def test_unkeyed_data_of_a_confirming_gateway_changes_the_screen_only(
         metric = Metric(alias=gw.aliases["pump-1", "flow"], ts_ms=T0, datatype=Datatype.DOUBLE, value=3.0)
         await gw.say(gw.session.data(T0, "pump-1", encode(Payload(metrics=(metric,)))))
         await until(lambda: any(t.value == 3.0 for t in host.host.live.tags()))
-        assert await host.kept.store.count() == {}
+        await gw.publish(gw.put("pump-1", [row(T0 + 1, 4.0)]))
+        await until(lambda: gw.confirmed == {1})
+        assert (await host.kept.store.series(NODE, "pump-1", "flow", T0, T0 + 9)).v == [4.0]
 
 
 async def test_a_text_and_a_bad_sample_travel_whole(

@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cloud.audit import Facts, balance_of
@@ -345,16 +344,3 @@ class TestState:
         (tmp_path / "state.db").write_bytes(b"x" * 10_000)
         with pytest.raises(StoreDown, match=r"state\.db"):
             await StateDb(tmp_path / "state.db").open()
-
-    async def test_evidence_of_malformed_messages_is_bounded(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("cloud.dead_letters.MOST_MESSAGES", 3)
-        db = StateDb(tmp_path / "state.db")
-        await db.open()
-        letters = DeadLetters(db)
-        for i in range(6):
-            await letters.keep_message(NODE, "", "why", b"\xff" * 100_000, i)
-        assert len(await letters.newest()) == 3
-        assert np.all([x["samples"] == 0 for x in await letters.newest()])
-        await db.close()

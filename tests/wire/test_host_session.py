@@ -13,7 +13,9 @@ from wire import sparkplug_pb2
 from wire.block import Quality, Reason, Sample
 from wire.delivery import BATCH, COUNTERS, PROTOCOL, PROTOCOL_METRIC, BatchTag, batch_digest
 from wire.edge_session import DeviceBirth, EdgeSession, Message
-from wire.host_events import Data, DeviceBorn, Event, Gone, NodeBorn, RebirthWanted, Rejected
+from wire.errors import PayloadError
+from wire.host_events import Data, DeviceBorn, Event, Gone, LeftOut, NodeBorn, OldDeath, RebirthWanted, Rejected
+from wire.host_node import remembered_node
 from wire.host_session import REORDER_MS, HostSession
 from wire.ids import NodeId
 from wire.payload import Metric, Payload, data_metrics, encode
@@ -110,7 +112,9 @@ def test_data_before_birth_or_with_an_unknown_alias_ask_for_a_rebirth() -> None:
     edge.edge.births(T0, NODE_METRICS, [PUMP])  # said, but not heard
     assert edge.hear(edge.data(flow(T0, 1.0))) == [RebirthWanted(NODE, "data before birth")]
     edge.born(DeviceBirth("pump", PUMP.metrics[1:]))
-    assert edge.hear(edge.data(flow(T0, 1.0))) == [RebirthWanted(NODE, "unknown alias")]
+    message = edge.data(flow(T0, 1.0))
+    rejected = Rejected(message.topic, message.payload, "unknown alias: 10")
+    assert edge.hear(message) == [RebirthWanted(NODE, "unknown alias"), rejected]
     topic = Topic("plant", "DDATA", "gw-1", "nobody")
     assert edge.host.receive(topic, encode(Payload(T0, 3)), 0) == [RebirthWanted(NODE, "data before birth")]
 
@@ -118,7 +122,9 @@ def test_data_before_birth_or_with_an_unknown_alias_ask_for_a_rebirth() -> None:
 def test_an_alias_of_another_device_is_not_known_to_this_one() -> None:
     edge = Edge()
     edge.born(PUMP, DeviceBirth("fan", (metric(BATCH, 22, TEXT),)))
-    assert edge.hear(edge.data(flow(T0, 1.0), device="fan", alias=22)) == [RebirthWanted(NODE, "unknown alias")]
+    wanted, rejected = edge.hear(edge.data(flow(T0, 1.0), device="fan", alias=22))
+    assert wanted == RebirthWanted(NODE, "unknown alias")
+    assert isinstance(rejected, Rejected)
 
 
 def test_messages_out_of_order_wait_for_each_other() -> None:
@@ -174,7 +180,7 @@ def test_only_the_death_of_the_last_birth_counts() -> None:
     edge = Edge(bd_seq=255)
     edge.born()
     old_will = EdgeSession(NODE, 254).death(T0)
-    assert edge.hear(old_will) == []
+    assert edge.hear(old_will) == [OldDeath(NODE, 254)]
     assert edge.host.nodes == {NODE}
     assert edge.host.is_born(NODE, "pump")
     assert edge.hear(edge.edge.death(T0)) == [Gone(NODE, None)]
@@ -233,7 +239,7 @@ def test_a_message_that_waited_and_is_malformed_is_rejected_too() -> None:
 def test_commands_and_garbage_of_unknown_nodes_change_nothing() -> None:
     host = HostSession()
     assert host.receive(Topic("p", "NCMD", "x"), b"", 0) == []
-    assert host.receive(Topic("p", "NDEATH", "x"), b"", 0) == []
+    assert host.receive(Topic("p", "NDEATH", "x"), b"", 0) == [OldDeath(NodeId("p", "x"), None)]
     assert kinds(host.receive(Topic("p", "NDATA", "x"), b"\xff", 0)) == ["Rejected"]
     assert host.nodes == frozenset()
 
@@ -257,8 +263,11 @@ def test_a_third_party_node_needs_neither_aliases_nor_our_metrics() -> None:
     assert isinstance(data, Data)
     assert data.samples == (Sample("temp", Datatype.FLOAT, T0, Quality.GOOD, 1.5),)
     body = encode(Payload(T0, 3, (metric("what", None, value=1.5),)))
-    assert host.receive(Topic("else", "DDATA", "x", "d"), body, 0) == [
-        RebirthWanted(NodeId("else", "x"), "unknown metric")
+    found = host.receive(Topic("else", "DDATA", "x", "d"), body, 0)
+    why = "unknown metric: 'what'"
+    assert found == [
+        RebirthWanted(NodeId("else", "x"), "unknown metric"),
+        Rejected(Topic("else", "DDATA", "x", "d"), body, why),
     ]
     body = encode(Payload(T0, 4, (metric("Node Control/Rebirth", None, Datatype.BOOLEAN, False),)))
     (data,) = host.receive(Topic("else", "NDATA", "x"), body, 0)
@@ -326,3 +335,101 @@ def test_no_damage_to_a_message_makes_the_session_raise_or_hand_out_what_cannot_
                 json.dumps([[t.name, t.datatype, dict(t.properties)] for t in event.tags])
             elif isinstance(event, Data):
                 json.dumps([[s.name, s.value] for s in event.samples])
+
+
+def third_party(alias: int | None = 7) -> tuple[HostSession, list[Event]]:
+    """A node whose device bears a Template, a UUID and one number."""
+    host = HostSession()
+    host.receive(Topic("else", "NBIRTH", "x"), encode(Payload(T0, 0, ())), 0)
+    raw = sparkplug_pb2.Payload(timestamp=T0, seq=1)
+    raw.metrics.add(name="motor", datatype=19, timestamp=T0, **({"alias": alias} if alias else {}))
+    raw.metrics.add(name="serial", datatype=15, timestamp=T0, string_value="123e4567")
+    raw.metrics.add(name="temp", datatype=9, timestamp=T0, float_value=1.5, **({"alias": 8} if alias else {}))
+    return host, host.receive(Topic("else", "DBIRTH", "x", "d"), raw.SerializeToString(), 0)
+
+
+@pytest.mark.parametrize("alias", [7, None])
+def test_metrics_of_other_datatypes_are_left_out_and_those_beside_them_taken(alias: int | None) -> None:
+    host, events = third_party(alias)
+    assert kinds(events) == ["DeviceBorn", "LeftOut", "Data"]
+    assert LeftOut(NodeId("else", "x"), "d", (("motor", "Template"), ("serial", "UUID"))) in events
+    raw = sparkplug_pb2.Payload(timestamp=T0, seq=2)
+    names = ({"alias": 7}, {"alias": 8}) if alias else ({"name": "motor"}, {"name": "temp"})
+    raw.metrics.add(timestamp=T0, **names[0])  # a Template's value is a field that we do not read
+    raw.metrics.add(timestamp=T0 + 1, float_value=2.5, **names[1])
+    raw.metrics.add(name="grid", datatype=16, timestamp=T0)
+    left, data = host.receive(Topic("else", "DDATA", "x", "d"), raw.SerializeToString(), 0)
+    assert left == LeftOut(NodeId("else", "x"), "d", (("grid", "DataSet"), ("motor", "Template")))
+    assert isinstance(data, Data)
+    assert data.samples == (Sample("temp", Datatype.FLOAT, T0 + 1, Quality.GOOD, 2.5),)
+
+
+def test_a_message_of_other_datatypes_alone_is_no_data_and_no_fault() -> None:
+    host, _ = third_party()
+    raw = sparkplug_pb2.Payload(timestamp=T0, seq=2)
+    raw.metrics.add(timestamp=T0, alias=7)
+    assert kinds(host.receive(Topic("else", "DDATA", "x", "d"), raw.SerializeToString(), 0)) == ["LeftOut"]
+    host.receive(Topic("else", "DDEATH", "x", "d"), encode(Payload(T0, 3)), 0)
+    raw.seq = 4
+    again = host.receive(Topic("else", "DDATA", "x", "d"), raw.SerializeToString(), 0)
+    assert again == [RebirthWanted(NodeId("else", "x"), "data before birth")]
+
+
+class TestMemory:
+    """Births that were heard before a restart of the host."""
+
+    def after_restart(self, edge: Edge) -> None:
+        memory = json.loads(json.dumps(edge.host.memory(NODE)))
+        edge.host = HostSession(remembered={NODE: remembered_node(NODE, memory)})
+
+    def test_keyed_data_are_understood_before_the_node_is_born_again(self) -> None:
+        edge = Edge()
+        edge.born()
+        edge.hear(edge.data(flow(T0, 1.0)))
+        self.after_restart(edge)
+        wanted, data = edge.hear(edge.data(flow(T0 + 1, 2.0), number=2))
+        assert wanted == RebirthWanted(NODE, "births from before")
+        assert isinstance(data, Data)
+        assert data.samples == (flow(T0 + 1, 2.0),)
+        assert edge.host.nodes == {NODE}
+        assert edge.host.memory(NODE) is None, "what an earlier session heard is not written down again"
+        edge.born()
+        assert kinds(edge.hear(edge.data(flow(T0 + 2, 2.0), number=3))) == ["Data"]
+        assert edge.hear(edge.edge.death(T0)) == [Gone(NODE, None)]
+        assert set(edge.host.remember()) == {NODE}
+        edge.host.forget(NODE)
+        assert edge.host.remember() == {}
+
+    def test_names_that_the_digest_does_not_prove_are_never_handed_out(self) -> None:
+        edge = Edge()
+        edge.born()
+        self.after_restart(edge)
+        edge.edge.births(T0, NODE_METRICS, [PUMP])
+        tag = BatchTag("e", 1, 1, "0" * 32)
+        metrics = (*data_metrics([flow(T0, 1.0)], ALIASES), Metric(alias=12, ts_ms=T0, datatype=TEXT, value=str(tag)))
+        wrong = edge.edge.data(T0, "pump", encode(Payload(metrics=metrics)))
+        assert edge.hear(wrong) == [RebirthWanted(NODE, "births from before")]
+        assert edge.host.nodes == frozenset()
+        assert edge.hear(edge.data(flow(T0, 1.0))) == [RebirthWanted(NODE, "data before birth")]
+
+    def test_unkeyed_data_wait_for_the_birth(self) -> None:
+        edge = Edge()
+        edge.born()
+        self.after_restart(edge)
+        message = edge.edge.data(T0, "pump", encode(Payload(metrics=data_metrics([flow(T0, 1.0)], ALIASES))))
+        assert edge.hear(message) == [RebirthWanted(NODE, "births from before")]
+
+    @pytest.mark.parametrize(
+        "memory", [{}, {"bd_seq": 1, "devices": [], "aliases": [[1, "d", "x", 9]]}, {"devices": 3}]
+    )
+    def test_a_damaged_memory_is_told(self, memory: dict[str, object]) -> None:
+        with pytest.raises(PayloadError, match="memory"):
+            remembered_node(NODE, memory)
+
+
+def test_edge_nodes_are_not_taken_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wire.host_session.MOST_NODES", 2)
+    host = HostSession()
+    birth = encode(Payload(T0, 0, ()))
+    found = [kinds(host.receive(Topic("g", "NBIRTH", name), birth, 0))[0] for name in "abca"]
+    assert found == ["NodeBorn", "NodeBorn", "Rejected", "NodeBorn"]

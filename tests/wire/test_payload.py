@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.wire.strategies import samples
 from wire.block import Quality, Reason, Sample
 from wire.errors import PayloadError
-from wire.payload import Metric, Payload, as_historical, data_metrics, decode, encode, stamped
+from wire.payload import Metric, Other, Payload, as_historical, data_metrics, decode, encode, stamped
 from wire.tag import Datatype
 
 
@@ -108,6 +108,18 @@ def test_what_does_not_fit_a_float_is_refused_and_not_rounded_to_infinity() -> N
         encode(Payload(metrics=(Metric(name="a", value=1.0),)))
 
 
+def test_datatypes_that_we_do_not_speak_stand_beside_the_metrics_and_are_named() -> None:
+    from wire import sparkplug_pb2 as pb
+
+    raw = pb.Payload()
+    raw.metrics.add(name="model", datatype=19)
+    raw.metrics.add(alias=4, datatype=15, string_value="123e4567")
+    raw.metrics.add(name="flow", datatype=9, float_value=1.5)
+    found = decode(raw.SerializeToString())
+    assert found.others == (Other("model", None, "Template"), Other(None, 4, "UUID"))
+    assert [(m.name, m.value) for m in found.metrics] == [("flow", 1.5)]
+
+
 def test_an_alias_that_was_never_born_keeps_no_value() -> None:
     body = encode(Payload(metrics=(Metric(alias=9, datatype=Datatype.INT32, value=1),)))
     metric = decode(body, {}).metrics[0]
@@ -117,7 +129,7 @@ def test_an_alias_that_was_never_born_keeps_no_value() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"datatype": 16}, "not supported"),
+        ({"datatype": 99}, "not supported"),
         ({"datatype": 10}, "needs double_value"),
         ({"datatype": 3, "keys": ["a", "b"]}, "unequal numbers"),
     ],

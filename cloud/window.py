@@ -1,0 +1,139 @@
+"""The audit of a time: what the ledger says was stored then, what the database holds, and which batches are missing.
+
+A gateway's counters know epochs, not times, so that `produced` has no share in it. What can be checked is: the rows in
+the database against the ledger's entries, and the entries' numbers against each other: a number that is neither in the
+ledger nor dropped, parked or still with the gateway belongs to a batch that this host has lost, as after an old backup.
+Entries that reach into the time count whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+
+from cloud.counters import DropRecord, EpochSaid
+from cloud.dead_letters import DeadLetters
+from cloud.ledger import Held, Ledger, minus
+from cloud.state.host import HostState
+from cloud.store.port import DeviceId, TelemetryStore
+from wire.ids import NodeId
+
+Epoch = tuple[NodeId, str]
+Range = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Window:
+    """One device, one gateway or all. lost: stored - rows. missing: batches whose numbers nobody accounts for."""
+
+    batches: int = 0
+    samples: int = 0
+    stored: int = 0
+    dead_letters: int = 0
+    collided: int = 0
+    rows: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+
+    @property
+    def lost(self) -> int:
+        return self.stored - self.rows
+
+    def add(self, one: Window) -> None:
+        for name in ("batches", "samples", "stored", "dead_letters", "collided", "rows"):
+            setattr(self, name, getattr(self, name) + getattr(one, name))
+        self.first_ms = min(self.first_ms or one.first_ms, one.first_ms)
+        self.last_ms = max(self.last_ms, one.last_ms)
+
+    def as_json(self) -> dict[str, int]:
+        return {**asdict(self), "lost": self.lost}
+
+
+@dataclass(slots=True)
+class WindowAudit:
+    from_ms: int
+    to_ms: int
+    devices: dict[DeviceId, Window] = field(default_factory=dict)
+    missing: dict[NodeId, int] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        total, gateways = Window(), defaultdict[NodeId, Window](Window)
+        for (node, _), window in self.devices.items():
+            total.add(window)
+            gateways[node].add(window)
+        return {
+            "ok": not any(w.lost for w in self.devices.values()) and not any(self.missing.values()),
+            "from_ms": self.from_ms,
+            "to_ms": self.to_ms,
+            **total.as_json(),
+            "missing": sum(self.missing.values()),
+            "gateways": {
+                str(n): {**w.as_json(), "missing": self.missing.get(n, 0)} for n, w in sorted(gateways.items())
+            },
+            "devices": {f"{n}/{d}": w.as_json() for (n, d), w in sorted(self.devices.items())},
+        }
+
+
+@dataclass(slots=True)
+class WindowAuditor:
+    """writing: the collector's lock, so that no round is half there."""
+
+    store: TelemetryStore
+    ledger: Ledger
+    state: HostState
+    dead_letters: DeadLetters
+    writing: asyncio.Lock
+
+    async def __call__(self, from_ms: int, to_ms: int, gateway: NodeId | None = None) -> WindowAudit:
+        """Raises StoreDown."""
+        async with self.writing:
+            found = WindowAudit(from_ms, to_ms)
+            numbers: dict[Epoch, Range] = {}
+            devices = {DeviceId(h.node, h.device) for h in await self.ledger.window(from_ms, to_ms)}
+            for device in sorted(d for d in devices if gateway in (None, d.node)):
+                entries = await self._whole(device, from_ms, to_ms)
+                found.devices[device] = await self._device(device, entries)
+                for h in entries:
+                    low, high = numbers.get((h.node, h.epoch), h.numbers)
+                    numbers[h.node, h.epoch] = min(low, h.numbers[0]), max(high, h.numbers[1])
+            settled = await self._settled()
+            for (node, epoch), (first, last) in numbers.items():
+                holes = minus(self.ledger.holes(node, epoch, first, last), sorted(settled[node, epoch]))
+                found.missing[node] = found.missing.get(node, 0) + sum(b - a + 1 for a, b in holes)
+            return found
+
+    async def _whole(self, device: DeviceId, from_ms: int, to_ms: int) -> list[Held]:
+        """The device's entries of a time that no entry reaches out of: then entries and rows are of the same time."""
+        while True:
+            found = await self.ledger.window(from_ms, to_ms, device)
+            first, last = min(h.first_ms for h in found), max(h.last_ms for h in found)
+            if first >= from_ms and last < to_ms:
+                return found
+            from_ms, to_ms = min(from_ms, first), max(to_ms, last + 1)
+
+    async def _device(self, device: DeviceId, entries: Iterable[Held]) -> Window:
+        window = Window()
+        for h in entries:
+            sums = h.sums
+            window.add(Window(h.batches, sums.samples, sums.stored, sums.dead, sums.collided, 0, h.first_ms, h.last_ms))
+        window.rows = await self.store.rows(*device, window.first_ms, window.last_ms)
+        return window
+
+    async def _settled(self) -> defaultdict[Epoch, list[Range]]:
+        """Numbers that need not be in the ledger: dropped, thinned away, still with the gateway, dead letters."""
+        found: defaultdict[Epoch, list[Range]] = defaultdict(list)
+        for one in await self.state.counters():
+            found[one.node, one.epoch] += EpochSaid.model_validate(one.content).unconfirmed
+        for record in await self.state.records("drop"):
+            drop = DropRecord.model_validate(record.content)
+            found[record.key.node, drop.epoch] += drop.numbers
+        for record in await self.state.records("thin"):
+            for row in record.content.get("batches", ()):  # [first number, samples before, after, new number]
+                for number in {row[0], row[-1]} - {None}:
+                    found[record.key.node, str(record.content.get("epoch"))].append((int(number), int(number)))
+        for letter in await self.dead_letters.counts():
+            if letter.kind == "conflict":
+                found[letter.key.node, letter.key.epoch].append((letter.key.number, letter.key.number))
+        return found
