@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from cloud.broker import Broker, HostLink, connected, heed_cancellation
-from cloud.commands import Command, confirmations, conflict, rebirth
+from cloud.commands import Command, confirmations, conflict, inflates, rebirth
 from cloud.dead_letters import DeadLetters
 from cloud.hearing import Hearing
 from cloud.ledger import Ledger, entry_of
@@ -23,8 +23,9 @@ from cloud.sorting import Sorted, Sorter
 from cloud.state.host import HostState
 from cloud.stats import Stats
 from cloud.store.port import TelemetryStore
+from wire.compressed import ALGORITHM
 from wire.errors import PayloadError, StoreDown, UplinkDown, UplinkRefused
-from wire.host_events import Data
+from wire.host_events import Data, NodeBorn
 from wire.host_node import Node
 from wire.host_session import HostSession
 from wire.ids import NodeId
@@ -68,6 +69,7 @@ class Collector:
         self._pending = Pending()
         self._link: HostLink | None = None
         self._session = HostSession()
+        self._offers: list[NodeId] = []  # gateways that were born offering compressed data
         self.writing = asyncio.Lock()
 
     @property
@@ -129,6 +131,8 @@ class Collector:
         try:
             for event in session.receive(parsed, payload, now_ms):
                 self._hearing.take(event, self._pending.put, self._rebirths, now_ms)
+                if isinstance(event, NodeBorn) and event.compresses == ALGORITHM:
+                    self._offers.append(event.node)
         except Exception as fault:
             # A fault of ours, told with its traceback: one gateway's message must not end the host for all of them,
             # again at every start when the broker or the gateway repeats it. Nothing of it is confirmed.
@@ -144,6 +148,8 @@ class Collector:
                 continue
             for event in self._session.tick(now_ms):
                 self._hearing.take(event, self._pending.put, self._rebirths, now_ms)
+            offers, self._offers = self._offers, []
+            await self.say(inflates(self._host_id, node, now_ms) for node in offers)
             for node in self._rebirths.due(now_ms):
                 self._stats.counters["rebirths_asked"] += 1
                 log.info("rebirth asked", extra={"node": str(node)})

@@ -6,7 +6,17 @@ import json
 from collections.abc import Iterator, Mapping
 
 from cloud.store.port import BatchKey
-from wire.delivery import CONFIRMED, CONFLICT, REBIRTH, REFILL, Confirmation, confirmation_json, confirmed_ranges
+from wire.compressed import ALGORITHM
+from wire.delivery import (
+    COMPRESSION,
+    CONFIRMED,
+    CONFLICT,
+    REBIRTH,
+    REFILL,
+    Confirmation,
+    confirmation_json,
+    confirmed_ranges,
+)
 from wire.ids import NodeId
 from wire.payload import Metric, Payload, encode
 from wire.tag import Datatype
@@ -17,6 +27,12 @@ Command = tuple[Topic, bytes]
 
 def rebirth(node: NodeId, now_ms: int) -> Command:
     return _command(node, Metric(name=REBIRTH, ts_ms=now_ms, datatype=Datatype.BOOLEAN, value=True), now_ms)
+
+
+def inflates(host_id: str, node: NodeId, now_ms: int) -> Command:
+    """This host unpacks compressed data of the node."""
+    text = json.dumps({"host": host_id, "algorithm": ALGORITHM}, separators=(",", ":"))
+    return _command(node, Metric(name=COMPRESSION, ts_ms=now_ms, datatype=Datatype.STRING, value=text), now_ms)
 
 
 def confirmations(host_id: str, stored: Mapping[BatchKey, str], now_ms: int) -> Iterator[Command]:

@@ -27,12 +27,16 @@ class BornTag(NamedTuple):
 
 
 class NodeBorn(NamedTuple):
-    """NBIRTH. confirming: the node speaks our delivery protocol. All its devices count as gone until their DBIRTH."""
+    """NBIRTH. confirming: the node speaks our delivery protocol. All its devices count as gone until their DBIRTH.
+
+    compresses: with what it would compress its data, if every host that it needs said that it unpacks it; '' for not.
+    """
 
     node: NodeId
     bd_seq: int | None
     confirming: bool
     protocol: str
+    compresses: str = ""
 
 
 class DeviceBorn(NamedTuple):

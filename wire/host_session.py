@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from wire.block import Sample
-from wire.delivery import BATCH, BD_SEQ, PROTOCOL_METRIC, BatchTag, batch_digest, parse_batch_tag
+from wire.delivery import BATCH, BD_SEQ, COMPRESSION, PROTOCOL_METRIC, BatchTag, batch_digest, parse_batch_tag
 from wire.errors import PayloadError
 from wire.host_events import (
     BornTag,
@@ -174,7 +174,8 @@ class HostSession:
         tags = self._learn(node, "", payload)
         self._nodes[node_id] = node
         self._remembered.pop(node_id, None)
-        yield NodeBorn(node_id, node.bd_seq, node.confirming, protocol)
+        offer = named[COMPRESSION].value if COMPRESSION in named else None
+        yield NodeBorn(node_id, node.bd_seq, node.confirming, protocol, str(offer or ""))
         yield from self._born(node, "", tags, payload)
 
     def _device_birth(self, topic: Topic, payload: Payload) -> Iterator[Event]:

@@ -62,6 +62,7 @@ async def rig(
     tags: dict[str, list[Tag]] | None = None,
     window: ResendWindow | None = None,
     hosts: tuple[str, ...] = ("gaugeline",),
+    compress: bool = False,
 ) -> AsyncIterator[Rig]:
     tags = TAGS if tags is None else tags
     outbox = Outbox(OutboxSettings(folder / "o.db", 20, 50_000_000), NODE, hosts, now_ms)
@@ -76,6 +77,7 @@ async def rig(
         book,
         ResendWindow() if window is None else window,
         now_ms,
+        compress,
     )
     running = [asyncio.create_task(outbox.run()), asyncio.create_task(uplink.run())]
     try:
