@@ -15,8 +15,9 @@ from typing import Any
 
 from agent.derive import Deriver
 from agent.score import Scorers
+from agent.status import LineStatus
 from gateway.births import BirthBook, Latest
-from gateway.clock import now_ms
+from gateway.clock import Clocks, MachineClocks
 from gateway.config import Site
 from gateway.illegal import IllegalFile, illegal_path
 from gateway.lines import Lines, ended
@@ -24,9 +25,12 @@ from gateway.outbox.store import Outbox
 from gateway.readings import reading_json
 from gateway.reload import ConfigStatus, Reloader, site_tags
 from gateway.resend import ResendWindow
-from gateway.sink import HighWater, OutboxSink
+from gateway.sink import OutboxSink
+from gateway.stamping import StampingSink
 from gateway.status import listening, sole_owner
 from gateway.supervise import supervised
+from gateway.time_watch import TimeWatch
+from gateway.timekeeper import Timekeeper
 from gateway.uplink import Uplink
 from gateway.write import user, written
 from wire.errors import ConfigError, StoreFull
@@ -58,15 +62,21 @@ async def run(site: Site, for_s: float | None = None) -> int:
 class Gateway:
     """Everything of one run. open, then run; answer serves the control socket meanwhile."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, clocks: Clocks | None = None) -> None:
+        """clocks: of this machine, if none are given."""
         self._start = site
+        self._keeper = Timekeeper(clocks or MachineClocks(), site.clock)
         self._scorers = Scorers(site.assets, site.lines)
         self._latest = Latest()
-        self._outbox = Outbox(site.outbox, site.node, site.hosts, now_ms)
-        self._sink = OutboxSink(self._outbox, self._latest)
+        self._outbox = Outbox(site.outbox, site.node, site.hosts, self._keeper.now_ms)
+        self._sink = StampingSink(
+            OutboxSink(self._outbox, self._latest), self._outbox, self._latest, self._keeper
+        )  # fmt: skip
         self._restarts: Counter[str] = Counter()
         memory = IllegalFile(illegal_path(site.outbox.path))
-        self._lines = Lines([line.name for line in site.lines], self._sink, self._scorers, self._restarts, memory)
+        self._lines = Lines(
+            [line.name for line in site.lines], self._sink, self._scorers, self._restarts, memory, self._keeper.agent_ms
+        )  # fmt: skip
         self._started = time.monotonic()
         self._uplink: Uplink | None = None
         self._book = BirthBook({}, {}, {}, self._latest)
@@ -80,7 +90,12 @@ class Gateway:
         tags = site_tags(site, self._scorers.tags())
         await self._outbox.open(tags, [line.name for line in site.lines])
         self._book.replace(tags, {spec.id: spec.asset for spec in site.assets}, self._outbox.aliases)
-        self._uplink = Uplink(site.broker, site.node, site.hosts, self._outbox, self._book, ResendWindow(), now_ms)
+        self._keeper.begin(*await self._outbox.anchor(self._keeper.boot_id))
+        await self._sink.begin()
+        self._uplink = Uplink(
+            site.broker, site.node, site.hosts, self._outbox, self._book, ResendWindow(), self._keeper.now_ms,
+            self._keeper.host_said,
+        )  # fmt: skip
 
     @property
     def site(self) -> Site:
@@ -96,14 +111,15 @@ class Gateway:
         uplink = self._uplink
         if uplink is None:
             raise RuntimeError("open comes before run")
-        high_water = HighWater(await self._outbox.high_water(), self._latest)
-        deriver = Deriver(self._start.lines, high_water)
+        deriver = Deriver(self._start.lines, {})
+        watch = TimeWatch(self._keeper, self._sink, self._outbox, lambda: uplink.state == "online")
         clean = False
         try:
             async with asyncio.TaskGroup() as group:
                 commits = group.create_task(supervised("outbox", self._outbox.run, self._restarts), name="outbox")
                 up = group.create_task(supervised("uplink", uplink.run, self._restarts), name="uplink")
-                self._lines.start(group, self._start.lines, high_water, deriver)
+                clock = group.create_task(supervised("clock", watch.run, self._restarts), name="clock")
+                self._lines.start(group, self._start.lines, deriver)
                 self._reloader = Reloader(
                     self._start, self._lines, self._outbox, self._scorers, deriver, self._latest, self._book, group,
                     uplink.reborn,
@@ -115,6 +131,7 @@ class Gateway:
                 await self._reloader.close()
                 await ended([reloads])
                 await self._lines.stop_all()
+                await ended([clock])
                 await self._drain(uplink)
                 await ended([up])
                 self._outbox.stop()
@@ -167,11 +184,20 @@ class Gateway:
             "versions": versions(),
             "config": asdict(self._reloader.status if self._reloader is not None else ConfigStatus()),
             "uplink": self._uplink.status() if self._uplink is not None else {},
-            **await self._outbox.status(),
-            "lines": {name: asdict(status) for name, status in self._lines.status.items()},
+            **(outbox := await self._outbox.status()),
+            "clock": {**self._keeper.status(), **outbox["clock"], "ahead_ms": self._sink.ahead_ms()},
+            "lines": {name: self._line_status(status) for name, status in self._lines.status.items()},
             "scoring": {a: {"state": "off" if why else "on", "problem": why} for a, why in problems.items()},
             "restarts": dict(self._restarts),
         }
+
+    def _line_status(self, status: LineStatus) -> dict[str, Any]:
+        """Times of the agent in UTC."""
+        found = asdict(status)
+        for unit in found["units"].values():
+            if unit["last_answer_ms"] is not None:
+                unit["last_answer_ms"] = self._keeper.utc_ms(unit["last_answer_ms"])
+        return found
 
 
 def versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.load import LineLoad
+from gateway.clock_text import clock_lines
 from gateway.config import Site, load_site
 from gateway.config.apart import load_apart
 from gateway.logs import log_to_stderr
@@ -254,6 +255,7 @@ def _status_text(status: dict[str, Any]) -> str:
                 lines.append(f"device {device}: found illegal: {', '.join(unit['illegal'])}")
     for asset, scoring in status["scoring"].items():
         lines.append(f"scoring {asset}: {scoring['state']}" + (f"; {scoring['problem']}" if scoring["problem"] else ""))
+    lines += clock_lines(status["clock"])
     if status["gaps"]:
         lines.append(f"gaps on record: {len(status['gaps'])} (see --json)")
     return "\n".join(lines)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 from agent.pipeline import Taken
 from gateway.births import Latest
 from gateway.outbox.store import Outbox
@@ -22,23 +20,3 @@ class OutboxSink:
 
     async def device_state(self, device: str, alive: bool) -> None:
         self._outbox.device_state(device, alive)
-
-
-class HighWater(Mapping[tuple[str, str], int]):
-    """(device, tag) -> newest stamp: of this run, else the device's from before it. A restarted line asks again."""
-
-    def __init__(self, before: Mapping[str, int], latest: Latest) -> None:
-        self._before, self._latest = before, latest
-
-    def __getitem__(self, key: tuple[str, str]) -> int:
-        device, name = key
-        marks = [m for m in (self._latest.stamp(device, name), self._before.get(device)) if m is not None]
-        if not marks:
-            raise KeyError(key)
-        return max(marks)
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._latest.keys())
-
-    def __len__(self) -> int:
-        return len(self._latest.keys())

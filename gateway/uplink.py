@@ -14,7 +14,7 @@ import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.births import BirthBook
-from gateway.commands import Commands
+from gateway.commands import Commands, HostSaid
 from gateway.config.convert import Broker
 from gateway.lanes import Lanes
 from gateway.outbox.rows import Committed
@@ -53,6 +53,7 @@ class Uplink:
         book: BirthBook,
         window: ResendWindow,
         clock: Callable[[], int],
+        host_said: HostSaid | None = None,
     ) -> None:
         self._broker, self._node, self._outbox, self._book, self._clock = broker, node, outbox, book, clock
         self._host = PrimaryHost(hosts[0])
@@ -60,7 +61,7 @@ class Uplink:
         self._wake = asyncio.Event()
         self._lanes = Lanes(window)
         self.counters: Counter[str] = Counter()
-        self._commands = Commands(outbox, self._lanes, hosts, self.counters, self._wake.set)
+        self._commands = Commands(outbox, self._lanes, hosts, self.counters, self._wake.set, host_said)
         self._alive: dict[str, bool] = {}
         self._publisher: Publisher | None = None
         self._bd_seq: int | None = None

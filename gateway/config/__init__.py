@@ -62,6 +62,7 @@ def load_site(path: Path) -> Site:
         outbox=OutboxSettings(path.parent / top.outbox.path, top.outbox.commit_ms, int(top.outbox.max_mb * 1e6)),
         lines=tuple(convert.line_spec(line, [d for d in made if d.line == line.name]) for line in lines.values()),
         writes=top.commands.write,
+        clock=top.clock.trust,
         assets=tuple(convert.asset_spec(asset, models[i], made_tags) for i, asset in assets.items()),
     )
 

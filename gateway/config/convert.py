@@ -11,6 +11,7 @@ from agent.dlt645 import ITEMS
 from agent.frame_spec import BinarySpec, ChecksumSpec, FrameSpec
 from agent.spec import AssetSpec, DeviceSpec, Illegal, LineSpec, PointSpec, RawType, RtsSpec, datatype_of
 from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
+from gateway.timekeeper import Trust
 from wire.ids import NodeId
 from wire.tag import Datatype, Tag
 
@@ -40,7 +41,10 @@ class OutboxSettings:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A checked site. hosts: those that must confirm; the first is the primary host. writes: `gateway write` is on."""
+    """A checked site. hosts: those that must confirm; the first is the primary host. writes: `gateway write` is on.
+
+    clock: the least that is trusted to know the time.
+    """
 
     path: Path
     node: NodeId
@@ -50,6 +54,7 @@ class Site:
     lines: tuple[LineSpec, ...]
     assets: tuple[AssetSpec, ...]
     writes: bool = False
+    clock: Trust = "auto"
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:

@@ -85,6 +85,12 @@ class CommandsConfig(Model):
     write: bool = False
 
 
+class ClockConfig(Model):
+    """The least that is trusted to know the time; NTP always is."""
+
+    trust: Literal["auto", "plausible", "host", "ntp"] = "auto"
+
+
 class LineConfig(Model):
     """One serial port or TCP endpoint. None: not given; the driver decides what it may be."""
 
@@ -234,6 +240,7 @@ class SiteConfig(Model):
     hosts: list[Annotated[str, _id("host")]] = Field(default=["gaugeline"], min_length=1)
     outbox: OutboxConfig = OutboxConfig()
     commands: CommandsConfig = CommandsConfig()
+    clock: ClockConfig = ClockConfig()
     lines: list[Any] = Field(min_length=1)
     devices: list[Any] = Field(min_length=1)
     assets: list[Any] = []

@@ -7,14 +7,17 @@ its lines. A batch is handed out only after its COMMIT. A number is never used t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.outbox import ledger, policy, start
+from gateway.outbox import boots, ledger, policy, start
 from gateway.outbox.database import connect, transaction
 from gateway.outbox.encoding import BlockEncoder, Encoded, device_runs, encode_batch, record_samples
 from gateway.outbox.rows import NUMBERS, ROW_OVERHEAD, AliasRow, Batch, Confirmed, GapLine, JsonObject, Window
+from gateway.outbox.unstamped import Unstamped
+from gateway.timekeeper import Known
+from wire.block import Block
 from wire.delivery import Confirmation
 from wire.edge_session import next_bd_seq
 from wire.ids import NodeId
@@ -36,10 +39,12 @@ class OutboxFile:
         self._epoch_id = self._number = self._used = 0
         self._fresh: list[Batch] = []
         self._gap: start.Gap | None = None
+        self.time_known = True  # without a time nobody can say how long a gap was
         self.epoch = ""
         self.aliases: dict[str, dict[str, int]] = {}
         self._registered: dict[str, dict[str, int]] = {}
         self._encoder = BlockEncoder()
+        self.unstamped: Unstamped  # from open on
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -51,6 +56,7 @@ class OutboxFile:
         """Begins a new epoch. Raises StoreFull when the disk refuses, ConfigError for a newer file."""
         self._db = connect(self._path)
         self._used = policy.used_bytes(self.db)
+        self.unstamped = Unstamped(self.db, self._limit // 2)
         try:
             self._write(lambda: self._begin(tags, lines))
         except BaseException:
@@ -101,11 +107,12 @@ class OutboxFile:
                     self.db.execute("UPDATE epoch SET number = ? WHERE id = ?", (self._number, self._epoch_id))
         except BaseException:
             self._number, self._used = kept
+            self.unstamped.reload()
             raise
         return result, tuple(self._fresh)
 
     def _trim(self) -> tuple[int, list[JsonObject]]:
-        freed = policy.make_room(self.db, self._used, self._limit)
+        freed = policy.make_room(self.db, self._used, self._limit - self.unstamped.bytes)
         return self._used - freed.size, freed.records
 
     def commit(self, window: Window) -> tuple[None, tuple[Batch, ...]]:
@@ -113,22 +120,15 @@ class OutboxFile:
         return self._write(lambda: self._commit(window))
 
     def _commit(self, window: Window) -> None:
-        for device, blocks in device_runs(window.blocks):
-            encoded = self._encoder.batch(
-                self._node, self.epoch, self._number + 1, device, blocks, self.aliases[device]
-            )  # fmt: skip
-            self._insert(encoded)
-            ledger.count(self.db, self._epoch_id, device, "produced", encoded.samples)
-            self.db.execute(
-                "INSERT INTO high_water(device, ts_ms) VALUES (?, ?)"
-                " ON CONFLICT DO UPDATE SET ts_ms = max(ts_ms, excluded.ts_ms)",
-                (device, encoded.last_ms),
-            )
+        if window.timeless or self.unstamped.rows:
+            self._commit_unstamped(window)
+        for encoded in self._encoded(window.blocks):
+            self._produce(encoded)
         for device, samples_held in window.suppressed.items():
             ledger.count(self.db, self._epoch_id, device, "suppressed", samples_held)
         for device, refused in window.refused.items():
             ledger.count(self.db, self._epoch_id, device, "refused", refused)
-        self._record(_refusals(self.epoch, window))
+        self._record(window.refusals(self.epoch))
         self.db.executemany(
             "INSERT INTO line_poll(line, polled_ms) VALUES (?, ?)"
             " ON CONFLICT DO UPDATE SET polled_ms = excluded.polled_ms",
@@ -136,20 +136,40 @@ class OutboxFile:
         )
         self._advance_gap(window.first_poll)
 
+    def _encoded(self, blocks: Sequence[Block]) -> Iterator[Encoded]:
+        for device, run in device_runs(blocks):
+            yield self._encoder.batch(self._node, self.epoch, self._number + 1, device, run, self.aliases[device])
+
+    def _produce(self, encoded: Encoded) -> None:
+        self._insert(encoded)
+        ledger.count(self.db, self._epoch_id, encoded.device, "produced", encoded.samples)
+        self.db.execute(
+            "INSERT INTO high_water(device, ts_ms) VALUES (?, ?)"
+            " ON CONFLICT DO UPDATE SET ts_ms = max(ts_ms, excluded.ts_ms)",
+            (encoded.device, encoded.last_ms),
+        )
+
+    def _commit_unstamped(self, window: Window) -> None:
+        """Samples without a time are kept; what has one by now becomes batches. Only then are they produced."""
+        self._record(self.unstamped.take(self._epoch_id, window, self._encoded(window.unstamped)))
+        self.time_known = self.time_known or bool(window.clock)
+        for device, samples, aliases in self.unstamped.stamped():
+            self._produce(encode_batch(self._node, self.epoch, self._number + 1, device, samples, aliases))
+
     def _advance_gap(self, first_poll: Mapping[str, int]) -> None:
         gap = self._gap
         if gap is None:
             return
         if gap.poll(first_poll):
             self.db.execute("UPDATE gap SET lines = ? WHERE epoch_id = ?", (gap.lines_json(), self._epoch_id))
-        if gap.complete(self._clock()):
+        if self.time_known and gap.complete(self._clock()):
             self._record([start.gap_record(gap.epoch, gap.previous, gap.reason, gap.lines_json())])
             self.db.execute("UPDATE gap SET recorded = 1 WHERE epoch_id = ?", (self._epoch_id,))
             self._gap = None
 
     def gap_due(self) -> bool:
         """True when the gap record must be written even if no line was polled."""
-        return self._gap is not None and self._gap.complete(self._clock())
+        return self._gap is not None and self.time_known and self._gap.complete(self._clock())
 
     def _record(self, records: Sequence[JsonObject]) -> None:
         if records:
@@ -261,17 +281,19 @@ class OutboxFile:
     def pending(self) -> tuple[int, int]:
         """(unconfirmed batches, bytes of all batches kept)."""
         (count,) = self.db.execute("SELECT count(*) FROM unconfirmed").fetchone()
-        return int(count), self._used
+        return int(count), self._used + self.unstamped.bytes
+
+    def anchor(self, boot_id: str) -> tuple[int, Known | None]:
+        """(newest stamp of all, 0 for none; what was known of this boot's time)."""
+        return boots.newest_known(self.db) or 0, boots.anchor(self.db, boot_id)
+
+    def record(self, record: JsonObject) -> tuple[None, tuple[Batch, ...]]:
+        return self._write(lambda: self._record([record]))
+
+    def clock(self) -> JsonObject:
+        return boots.listed(self.db)
 
 
 def _batch(row: tuple[int, str, str, int, int, bytes, bytes]) -> Batch:
     i, epoch, device, samples, last_ms, digest, body = row
     return Batch(i, epoch, device, samples, last_ms, digest.hex(), body)
-
-
-def _refusals(epoch: str, window: Window) -> list[JsonObject]:
-    return [
-        {"kind": "refused", "epoch": epoch, "device": device, "from_ms": window.refused_span[device][0],
-         "to_ms": window.refused_span[device][1], "samples": count, "why": "disk"}
-        for device, count in window.refused.items()
-    ]  # fmt: skip

@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from gateway.config.convert import Site
-from gateway.outbox import ledger, start
+from gateway.outbox import boots, ledger, start
 from gateway.outbox.policy import used_bytes
 from wire.errors import ConfigError
 
@@ -29,6 +29,7 @@ def stored_status(site: Site) -> dict[str, Any]:
             "versions": {},
             "uplink": {"state": "not running", "broker": str(site.broker)},
             "outbox": {"pending_batches": pending, "bytes": used_bytes(db), "commits": 0, "commit_ms_p99": 0.0},
+            "clock": {"state": "", "problem": "", **(boots.listed(db) if _has_boots(db) else {})},
             "devices": ledger.totals(db),
             "gaps": [
                 {"line": g.line, "last_poll_ms": g.last_poll_ms, "first_new_ms": g.first_new_ms, "reason": g.reason}
@@ -41,3 +42,8 @@ def stored_status(site: Site) -> dict[str, Any]:
         raise ConfigError(f"the outbox {path} cannot be read: {fault}") from fault
     finally:
         db.close()
+
+
+def _has_boots(db: sqlite3.Connection) -> bool:
+    """False for a file that an older program wrote: looking does not change it."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'boot'").fetchone() is not None

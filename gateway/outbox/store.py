@@ -15,6 +15,7 @@ from gateway.config.convert import OutboxSettings
 from gateway.outbox.file import OutboxFile
 from gateway.outbox.pending import MAX_SAMPLES, Pending
 from gateway.outbox.rows import AliasRow, Batch, Committed, Confirmed, JsonObject
+from gateway.timekeeper import Known, News
 from wire.delivery import Confirmation
 from wire.errors import StoreFull
 from wire.ids import NodeId
@@ -50,6 +51,8 @@ class Outbox:
         self.commits = 0
         self.failures = 0
         self.trouble = ""  # why the last commit failed; '' while commits succeed
+        self._waiting = 0  # rows of the file that have no time yet
+        self._moving = False  # a window without a time is being committed
         self.on_commit: Listener = _deaf
 
     @property
@@ -71,6 +74,7 @@ class Outbox:
         """tags: device -> all that can be appended. Raises StoreFull, ConfigError."""
         try:
             await self._run(self._file.open, tags, lines)
+            self._waiting = self._file.unstamped.rows
         except BaseException:
             self._worker.shutdown(wait=False)
             raise
@@ -94,6 +98,21 @@ class Outbox:
     def append(self, taken: Taken) -> None:
         """Never blocks; what finds no room in memory is refused and counted."""
         self._pending.add(taken)
+
+    def append_unstamped(self, taken: Taken, boot_id: str) -> None:
+        """Taken in ms since the boot: kept until the time is known. Never blocks."""
+        self._pending.add_unstamped(taken, boot_id)
+
+    def clock(self, news: Iterable[News], known: bool) -> None:
+        """What is known of the time; it holds from the next commit on."""
+        self._pending.clock(news)
+        if not known:
+            self._file.time_known = False
+
+    @property
+    def behind(self) -> bool:
+        """True while samples wait for their stamps: newer ones must be appended unstamped too."""
+        return self._waiting > 0 or self._moving or self._pending.unstamped
 
     def device_state(self, device: str, alive: bool) -> None:
         """Told to on_commit with the window's batches: a death after them, a return before them."""
@@ -127,9 +146,11 @@ class Outbox:
     async def flush(self) -> None:
         """Commits the open window. Raises StoreFull; the window then waits in memory for the next try."""
         async with self._flushing:
-            if self._pending.empty and not await self._run(self._file.gap_due):
+            queued = self._waiting > 0 and self._file.time_known
+            if self._pending.empty and not queued and not await self._run(self._file.gap_due):
                 return
             window = self._pending.take()
+            self._moving = bool(window.unstamped or window.unstamped_refused)
             states, window.states = window.states, {}
             began = time.monotonic()
             try:
@@ -137,6 +158,8 @@ class Outbox:
             except StoreFull:
                 self._pending.restore(window)
                 raise
+            finally:
+                self._waiting, self._moving = self._file.unstamped.rows, False
             self._took_s.append(time.monotonic() - began)
             self.commits += 1
             self._told("")
@@ -175,6 +198,14 @@ class Outbox:
     async def high_water(self) -> dict[str, int]:
         return await self._run(self._file.high_water)
 
+    async def anchor(self, boot_id: str) -> tuple[int, Known | None]:
+        """(newest stamp of all, 0 for none; what was known of this boot's time)."""
+        return await self._run(self._file.anchor, boot_id)
+
+    async def record(self, record: JsonObject) -> None:
+        """A record of the node, delivered like data. Raises StoreFull."""
+        await self._write(lambda: self._file.record(record))
+
     async def retired(self) -> list[AliasRow]:
         return await self._run(self._file.retired)
 
@@ -191,8 +222,8 @@ class Outbox:
 
     async def status(self) -> JsonObject:
         """The outbox' part of `gateway status`."""
-        (batches, size), totals, gaps = await self._run(
-            lambda: (self._file.pending(), self._file.totals(), self._file.gaps())
+        (batches, size), totals, gaps, clock = await self._run(
+            lambda: (self._file.pending(), self._file.totals(), self._file.gaps(), self._file.clock())
         )
         return {
             "outbox": {
@@ -204,6 +235,7 @@ class Outbox:
                 "trouble": self.trouble,
                 "commit_ms_p99": self.commit_p99_ms,
             },
+            "clock": clock,
             "devices": totals,
             "gaps": [
                 {"line": g.line, "last_poll_ms": g.last_poll_ms, "first_new_ms": g.first_new_ms, "reason": g.reason}
