@@ -8,13 +8,18 @@ from fastapi import APIRouter, Query
 
 from cloud.state.host import HostState
 
+Kind = Literal["gap", "drop", "epoch_closed", "refused", "clock", "clock_step"]
+
 
 def router(state: HostState) -> APIRouter:
     api = APIRouter(tags=["records"])
 
     @api.get("/records")
-    async def records(kind: Annotated[Literal["gap", "drop", "epoch_closed"], Query()] = "gap") -> list[dict[str, Any]]:
-        """A gap: per line the last poll before and the first stamp after. A drop: what left the outbox unconfirmed."""
+    async def records(kind: Annotated[Kind, Query()] = "gap") -> list[dict[str, Any]]:
+        """A gap: per line the last poll before and the first stamp after. A drop: what left the outbox unconfirmed.
+
+        A clock: samples of a boot that did not know the time, and where they were placed. A clock_step: by how much.
+        """
         return [
             {"group": r.key.node.group, "node": r.key.node.node, "number": r.key.number, **r.content}
             for r in await state.records(kind)
