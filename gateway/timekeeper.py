@@ -69,7 +69,7 @@ class _Segment:
 
 
 class Timekeeper:
-    """Begin before use. Everything in one thread."""
+    """Begin before use. All in one thread, but now_ms, which any may ask."""
 
     def __init__(self, clocks: Clocks, trust: Trust) -> None:
         self._clocks = clocks
@@ -124,8 +124,8 @@ class Timekeeper:
         return boot_ms + self._constant
 
     def now_ms(self) -> int:
-        """UTC epoch milliseconds, provisional while the time is unknown."""
-        return self.utc_ms(self.agent_ms())
+        """UTC epoch milliseconds, provisional while the time is unknown. Hears of a step by the next look."""
+        return self.utc_ms(self._clocks.boot_ms() + self._constant)
 
     def utc_ms(self, agent_ms: int) -> int:
         """A time of the agent in UTC, provisional while the time is unknown."""

@@ -119,6 +119,7 @@ def test_a_small_correction_is_followed_without_a_word() -> None:
     made = keeper(world)
     made.news()
     world.error_ms += 40
+    made.look()
     assert made.now_ms() == NOON_MS + 40
     assert [type(word) for word in made.news()] == [Known]
     assert made.steps == 0
