@@ -15,7 +15,7 @@ from typing import Any
 
 from agent.derive import Deriver
 from gateway.births import BirthBook, Latest
-from gateway.clock import now_ms
+from gateway.clock import Clocks, MachineClocks
 from gateway.config import Site
 from gateway.illegal import IllegalFile, illegal_path
 from gateway.lines import Lines, ended
@@ -28,9 +28,12 @@ from gateway.reload import ConfigStatus, Reloader, site_tags
 from gateway.resend import ResendWindow, TrustWindow
 from gateway.scoring import TimedScorers
 from gateway.scrape import Scrape
-from gateway.sink import HighWater, OutboxSink
+from gateway.sink import OutboxSink
+from gateway.stamping import StampingSink
 from gateway.status import listening, sole_owner
 from gateway.supervise import supervised
+from gateway.time_watch import TimeWatch
+from gateway.timekeeper import Timekeeper
 from gateway.uplink import Uplink
 from gateway.watchdog import Watchdog
 from gateway.write import user, written
@@ -63,16 +66,22 @@ async def run(site: Site, for_s: float | None = None) -> int:
 class Gateway:
     """Everything of one run. open, then run; answer serves the control socket meanwhile."""
 
-    def __init__(self, site: Site, notifier: Notifier | None = None) -> None:
+    def __init__(self, site: Site, notifier: Notifier | None = None, clocks: Clocks | None = None) -> None:
+        """clocks: of this machine, if none are given."""
         self._start = site
         self._notifier = notifier or Notifier()
+        self._keeper = Timekeeper(clocks or MachineClocks(), site.clock)
         self._scorers = TimedScorers(site.assets, site.lines)
         self._latest = Latest()
-        self._outbox = Outbox(site.outbox, site.node, site.hosts, now_ms)
-        self._sink = OutboxSink(self._outbox, self._latest)
+        self._outbox = Outbox(site.outbox, site.node, site.hosts, self._keeper.now_ms)
+        self._sink = StampingSink(
+            OutboxSink(self._outbox, self._latest), self._outbox, self._latest, self._keeper
+        )  # fmt: skip
         self._restarts: Counter[str] = Counter()
         memory = IllegalFile(illegal_path(site.outbox.path))
-        self._lines = Lines([line.name for line in site.lines], self._sink, self._scorers, self._restarts, memory)
+        self._lines = Lines(
+            [line.name for line in site.lines], self._sink, self._scorers, self._restarts, memory, self._keeper.agent_ms
+        )  # fmt: skip
         self._started = time.monotonic()
         self._versions: dict[str, str] = {}
         self._uplink: Uplink | None = None
@@ -94,10 +103,13 @@ class Gateway:
         tags = site_tags(site, self._scorers.tags())
         await self._outbox.open(tags, [line.name for line in site.lines])
         self._book.replace(tags, {spec.id: spec.asset for spec in site.assets}, self._outbox.aliases)
+        self._keeper.begin(*await self._outbox.anchor(self._keeper.boot_id))
+        await self._sink.begin()
         window = ResendWindow() if site.confirming else TrustWindow(max(b.keepalive_s for b in site.brokers))
         self._uplink = Uplink(
-            site.brokers, site.node, site.hosts, self._outbox, self._book, window, now_ms, site.compress
-        )
+            site.brokers, site.node, site.hosts, self._outbox, self._book, window, self._keeper.now_ms, site.compress,
+            self._keeper.host_said,
+        )  # fmt: skip
 
     @property
     def site(self) -> Site:
@@ -113,14 +125,15 @@ class Gateway:
         uplink = self._uplink
         if uplink is None:
             raise RuntimeError("open comes before run")
-        high_water = HighWater(await self._outbox.high_water(), self._latest)
-        deriver = Deriver(self._start.lines, high_water)
+        deriver = Deriver(self._start.lines, {})
+        watch = TimeWatch(self._keeper, self._sink, self._outbox, lambda: uplink.state == "online")
         clean = False
         try:
             async with asyncio.TaskGroup() as group:
                 commits = group.create_task(supervised("outbox", self._outbox.run, self._restarts), name="outbox")
                 up = group.create_task(supervised("uplink", uplink.run, self._restarts), name="uplink")
-                self._lines.start(group, self._start.lines, high_water, deriver)
+                clock = group.create_task(supervised("clock", watch.run, self._restarts), name="clock")
+                self._lines.start(group, self._start.lines, deriver)
                 self._reloader = Reloader(
                     self._start, self._lines, self._outbox, self._scorers, deriver, self._latest, self._book, group,
                     uplink.reborn, self._reloading,
@@ -135,6 +148,7 @@ class Gateway:
                 self._notifier.stopping()
                 await ended([reloads])
                 await self._lines.stop_all()
+                await ended([clock])
                 await self._drain(uplink)
                 await ended([up, *watching])
                 self._outbox.stop()
@@ -205,8 +219,9 @@ class Gateway:
             "versions": self._versions,
             "config": asdict(self._reloader.status if self._reloader is not None else ConfigStatus()),
             "uplink": self._uplink_status(),
-            **await self._figures.read(),
-            "lines": self._watchdog.lines_status(),
+            **(outbox := await self._figures.read()),
+            "clock": {**self._keeper.status(), **outbox["clock"], "ahead_ms": self._sink.ahead_ms()},
+            "lines": self._in_utc(self._watchdog.lines_status()),
             "scoring": {a: {"state": "off" if why else "on", "problem": why} for a, why in scoring.items()},
             "scored": {"rows": self._scorers.rows, "seconds": round(self._scorers.seconds, 6)},
             "restarts": dict(self._restarts),
@@ -223,6 +238,14 @@ class Gateway:
         host = {"online": "online", "waiting for host": "not online"}.get(found["state"], "unknown")
         primary = {"id": self.site.hosts[0] if self.site.hosts else "", "state": host}
         return found | {"primary_host": primary, "since_ms": self._watchdog.history.of()["since_ms"]}
+
+    def _in_utc(self, lines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Times of the agent in UTC."""
+        for line in lines.values():
+            for unit in line["units"].values():
+                if unit["last_answer_ms"] is not None:
+                    unit["last_answer_ms"] = self._keeper.utc_ms(unit["last_answer_ms"])
+        return lines
 
 
 def versions() -> dict[str, str]:

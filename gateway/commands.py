@@ -18,6 +18,9 @@ from wire.payload import decode
 
 log = logging.getLogger(__name__)
 
+HostSaid = Callable[[int, float], None]
+"""Hears a host's time in UTC ms, and the seconds since that was published which it answers."""
+
 _LARGEST = 2**63  # SQLite holds 64 bits with sign
 
 
@@ -25,8 +28,10 @@ class Commands:
     """Judges NCMD messages. counters: shared with the uplink's status; wake: something may be sent now."""
 
     def __init__(
-        self, outbox: Outbox, lanes: Lanes, hosts: tuple[str, ...], counters: Counter[str], wake: Callable[[], None]
-    ) -> None:
+        self, outbox: Outbox, lanes: Lanes, hosts: tuple[str, ...], counters: Counter[str], wake: Callable[[], None],
+        host_said: HostSaid | None = None,
+    ) -> None:  # fmt: skip
+        self._host_said = host_said
         self._outbox, self._lanes, self._hosts, self._counters, self._wake = outbox, lanes, hosts, counters, wake
         self.rebirths = Rebirths()
         self._inflating: set[str] = set()
@@ -43,8 +48,9 @@ class Commands:
     async def handle(self, payload: bytes) -> None:
         """One NCMD. A command that cannot be read or believed is counted and told once per kind."""
         try:
-            for metric in decode(payload).metrics:
-                await self._one(metric.name, metric.value)
+            found = decode(payload)
+            for metric in found.metrics:
+                await self._one(metric.name, metric.value, found.ts_ms)
         except PayloadError as fault:
             self._refused("commands_unreadable", str(fault))
         except StoreFull as fault:
@@ -52,13 +58,13 @@ class Commands:
             self._refused("commands_not_kept", str(fault))
         self._wake()
 
-    async def _one(self, name: str | None, value: object) -> None:
+    async def _one(self, name: str | None, value: object, ts_ms: int | None) -> None:
         if name == REBIRTH:
             if value is True:
                 self._counters["rebirths_commanded"] += 1
                 self.rebirths.want(COMMAND)
         elif name == CONFIRMED and isinstance(value, str):
-            await self._confirmed(parse_confirmation(value))
+            await self._confirmed(parse_confirmation(value), ts_ms)
         elif name == CONFLICT and isinstance(value, str):
             await self._conflict(value)
         elif name == REFILL and isinstance(value, str):
@@ -70,7 +76,7 @@ class Commands:
         else:
             self._refused("commands_unknown", f"no such command: {str(name)[:100]}")
 
-    async def _confirmed(self, said: Confirmation) -> None:
+    async def _confirmed(self, said: Confirmation, ts_ms: int | None) -> None:
         if said.host not in self._hosts:
             self._refused("confirmations_refused", f"host {said.host[:64]!r} is not one of {', '.join(self._hosts)}")
             return
@@ -79,6 +85,10 @@ class Commands:
         if ours:
             done = await self._outbox.confirm(said._replace(ranges=ours))
             now_s = time.monotonic()
+            # The host spoke after the last of these was published for the first time.
+            ages = [age for i in done.ids if (age := self._lanes.window.age_s(i, now_s)) is not None]
+            if ages and ts_ms is not None and self._host_said is not None:
+                self._host_said(ts_ms, min(ages))
             for i in done.ids:
                 self._lanes.window.confirmed(i, now_s)
             self._counters["confirmed"] += len(done.ids)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 
 from agent.command import Desk, Outcome, Write
 from agent.derive import Deriver
-from agent.driver import Memory
+from agent.driver import Clock, Memory
 from agent.pipeline import Sink, run_line
 from agent.score import Scorers
 from agent.spec import LineSpec
 from agent.status import LineStatus
-from gateway.clock import now_ms
 from gateway.supervise import supervised
 from gateway.write import LONGEST_S
 
@@ -23,24 +22,24 @@ class Lines:
     """One supervised task, one status and one desk per line."""
 
     def __init__(
-        self, names: Iterable[str], sink: Sink, scorers: Scorers, restarts: Counter[str], memory: Memory
+        self, names: Iterable[str], sink: Sink, scorers: Scorers, restarts: Counter[str], memory: Memory, clock: Clock
     ) -> None:  # fmt: skip
-        """memory: one for all lines and all their restarts."""
+        """memory: one for all lines and all their restarts. clock: never steps; what stamps are is the sink's."""
+        self._clock = clock
         self._sink, self._scorers, self._restarts, self._memory = sink, scorers, restarts, memory
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._desks: dict[str, Desk] = {}
         self.status: dict[str, LineStatus] = {name: LineStatus(name=name) for name in names}
 
     def start(
-        self, group: asyncio.TaskGroup, lines: Iterable[LineSpec], high_water: Mapping[tuple[str, str], int],
-        deriver: Deriver,
+        self, group: asyncio.TaskGroup, lines: Iterable[LineSpec], deriver: Deriver
     ) -> None:  # fmt: skip
         """A line that ran before goes on with its counters. deriver: one for the whole site and every reload."""
         for line in lines:
             status = self.status.setdefault(line.name, LineStatus(name=line.name))
             desk = self._desks.setdefault(line.name, Desk())
             work = partial(
-                run_line, line, self._sink, now_ms, high_water, self._scorers, status, self._memory, deriver, desk
+                run_line, line, self._sink, self._clock, {}, self._scorers, status, self._memory, deriver, desk
             )
             task = group.create_task(supervised(f"line {line.name}", work, self._restarts), name=f"line[{line.name}]")
             self._tasks[line.name] = task

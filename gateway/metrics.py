@@ -60,7 +60,7 @@ class _Given(Collector):
         yield from _samples(self._status["devices"])
         yield from _uplink(self._status["uplink"])
         yield from _lines(self._status["lines"])
-        yield from _box(self._status["box"], self._status["clock"])
+        yield from _box(self._status["box"], self._status["kernel_clock"])
         yield from _loop(self._status["loop"])
 
 

@@ -15,9 +15,9 @@ from gateway.lanes import Lanes, StateChange
 from gateway.outbox.rows import AliasRow, Batch, JsonObject
 from gateway.outbox.store import Outbox
 from gateway.shown import Shown
+from wire.body import as_historical
 from wire.edge_session import DeviceBirth, EdgeSession, Message
 from wire.errors import StoreFull
-from wire.payload import as_historical
 
 log = logging.getLogger(__name__)
 

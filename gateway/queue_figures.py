@@ -23,7 +23,7 @@ class QueueFigures:
         self._outbox, self._settings = outbox, settings
         self._asking: asyncio.Task[JsonObject] | None = None
         self._last: JsonObject = {
-            "outbox": {"pending_batches": 0, "bytes": 0, "commits": 0}, "devices": {}, "gaps": []
+            "outbox": {"pending_batches": 0, "bytes": 0, "commits": 0}, "devices": {}, "gaps": [], "clock": {}
         }  # fmt: skip
 
     async def read(self, at_most_s: float = ANSWER_S) -> JsonObject:

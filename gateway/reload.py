@@ -19,7 +19,6 @@ from gateway.config.apart import load_apart
 from gateway.lines import Lines
 from gateway.outbox.store import Outbox
 from gateway.plan import check_fits, loads, warnings
-from gateway.sink import HighWater
 from wire.errors import ConfigError, StoreFull
 from wire.tag import Tag
 
@@ -33,7 +32,7 @@ LOOK_S = 2.0
 # key of the site -> its word in site.yaml
 _NEEDS_RESTART = {
     "node": "group or gateway", "brokers": "broker", "hosts": "hosts", "confirming": "confirm", "outbox": "outbox",
-    "compress": "compress", "metrics": "metrics",
+    "compress": "compress", "metrics": "metrics", "clock": "clock",
 }  # fmt: skip
 
 
@@ -188,25 +187,24 @@ class Reloader:
         try:
             await self._outbox.flush()
             await self._outbox.register(tags)
-            high_water = HighWater(await self._outbox.high_water(), self._latest)
         except Exception:
             self._scorers.adopt(old_scorers)
             self._deriver.adopt(old_deriver)
             stopped = [line for line in self.site.lines if line.name in change.stop]
-            self._lines.start(self._group, stopped, HighWater({}, self._latest), self._deriver)
+            self._lines.start(self._group, stopped, self._deriver)
             raise
         self._latest.keep(tags)
         self._book.replace(tags, {spec.id: spec.asset for spec in new.assets}, self._outbox.aliases)
         self._reborn()
         self._scorers.adopt(new_scorers)
-        self._deriver.adopt(new_deriver, high_water)
+        self._deriver.adopt(new_deriver)
         self.site = new
         for name, devices in change.gone.items():
             self._lines.forget(name, devices)
         for device in dead:
             if device in tags:  # a device counts as alive until its line says otherwise
                 self._outbox.device_state(device, True)
-        self._lines.start(self._group, change.start, high_water, self._deriver)
+        self._lines.start(self._group, change.start, self._deriver)
 
 
 def _look(path: Path) -> _Look | None:

@@ -136,6 +136,11 @@ class ResendWindow:
             before.due_s = now_s + before.wait_s
             before.times += 1
 
+    def age_s(self, i: int, now_s: float) -> float | None:
+        """Since it was published first; None when it is not under way."""
+        sent = self._sent.get(i)
+        return None if sent is None else now_s - sent.at_s
+
     def confirmed(self, i: int, now_s: float) -> None:
         """A batch is stored, parked or gone; its round trip is measured when it was sent once."""
         sent = self._sent.pop(i, None)

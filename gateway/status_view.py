@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.clock import now_ms
+from gateway.clock_text import clock_lines
 from gateway.config import Site
 from gateway.status import Busy, ask, sole_owner
 
@@ -48,6 +49,7 @@ def status_text(status: Mapping[str, Any], at_ms: int | None = None) -> str:
         lines += _line(name, line, at_ms)
     for asset, scoring in status["scoring"].items():
         lines.append(f"scoring {asset}: {scoring['state']}" + (f"; {scoring['problem']}" if scoring["problem"] else ""))
+    lines += clock_lines(status.get("clock", {}))
     if "box" in status:
         lines += _box(status)
     if found := status["problems"]:
@@ -125,7 +127,7 @@ def _walls(unit: Mapping[str, Any]) -> list[str]:
 
 
 def _box(status: Mapping[str, Any]) -> list[str]:
-    box, clock, scored = status["box"], status["clock"], status["scored"]
+    box, clock, scored = status["box"], status["kernel_clock"], status["scored"]
     cpu = f"CPU {box['cpu_percent']:g} %, " if box["cpu_percent"] is not None else ""
     text = f"box: {cpu}memory {box['rss_bytes'] / 1e6:.0f} MB, {box['open_fds']} files open, "
     text += f"event loop at most {1000 * status['loop']['worst_s']:.0f} ms late"

@@ -15,7 +15,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.births import BirthBook
 from gateway.brokers import HostGone, Turns
-from gateway.commands import Commands
+from gateway.commands import Commands, HostSaid
 from gateway.config.convert import Broker
 from gateway.lanes import Lanes
 from gateway.link import Link, first_of, pass_cancellation
@@ -49,6 +49,7 @@ class Uplink:
         window: ResendWindow,
         clock: Callable[[], int],
         compress: bool = False,
+        host_said: HostSaid | None = None,
     ) -> None:
         self._node, self._outbox, self._book, self._clock = node, outbox, book, clock
         self._turns, self._compress = Turns(brokers), compress
@@ -58,7 +59,7 @@ class Uplink:
         self._wake = asyncio.Event()
         self._lanes = Lanes(window)
         self.counters: Counter[str] = Counter()
-        self._commands = Commands(outbox, self._lanes, hosts, self.counters, self._wake.set)
+        self._commands = Commands(outbox, self._lanes, hosts, self.counters, self._wake.set, host_said)
         self._alive: dict[str, bool] = {}
         self._publisher: Publisher | None = None
         self._bd_seq: int | None = None

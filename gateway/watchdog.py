@@ -135,7 +135,7 @@ class Watchdog:
                 "worst_s": round(self.lag.worst_s, 4), "lag_sum_s": round(self.lag.sum_s, 6), "lag_buckets": buckets
             },
             "box": self.box.figures(),
-            "clock": clock(),
+            "kernel_clock": clock(),
         }  # fmt: skip
 
     def _tell(self, text: str) -> None:

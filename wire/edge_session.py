@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from wire.body import stamped
 from wire.compressed import ALGORITHM, compressed
 from wire.delivery import BD_SEQ, COMPRESSION, CONFIRMED, CONFLICT, REBIRTH, REFILL, WITHOUT_ALIAS
 from wire.ids import NodeId
-from wire.payload import Metric, Payload, encode, stamped
+from wire.payload import Metric, Payload, encode
 from wire.tag import Datatype
 from wire.topic import Topic
 

@@ -196,22 +196,6 @@ def data_metrics(samples: Iterable[Sample], aliases: Mapping[str, int]) -> tuple
     )
 
 
-def as_historical(body: bytes) -> bytes:
-    """The same metrics with the specified historical flag on each; stamps and values stay."""
-    out = pb.Payload.FromString(body)
-    for metric in out.metrics:
-        metric.is_historical = True
-    return out.SerializeToString()
-
-
-def stamped(body: bytes, ts_ms: int, seq: int) -> bytes:
-    """A stored body with payload time and seq. Protobuf: concatenated messages are merged."""
-    head = pb.Payload()
-    head.timestamp = ts_ms
-    head.seq = seq
-    return head.SerializeToString() + body
-
-
 def _properties(raw: pb.Payload.Metric) -> dict[str, PropertyValue]:
     keys: Sequence[str] = raw.properties.keys
     if len(keys) != len(raw.properties.values):

@@ -8,7 +8,9 @@ from fastapi import APIRouter, Query
 
 from cloud.state.host import HostState
 
-Kind = Literal["gap", "drop", "thin", "refused", "outbox_set_aside", "outbox_wal_missing", "epoch_closed"]
+Kind = Literal[
+    "gap", "drop", "thin", "refused", "outbox_set_aside", "outbox_wal_missing", "epoch_closed", "clock", "clock_step"
+]
 
 
 def router(state: HostState) -> APIRouter:
@@ -19,6 +21,7 @@ def router(state: HostState) -> APIRouter:
         """A gap: per line the last poll before and the first stamp after. A drop: what left the outbox unconfirmed.
 
         Thin: what was left out of batches for want of space. Refused: what was not taken. Set aside: a damaged outbox.
+        A clock: samples of a boot that did not know the time, and where they were placed. A clock_step: by how much.
         """
         return [
             {"group": r.key.node.group, "node": r.key.node.node, "number": r.key.number, **r.content}

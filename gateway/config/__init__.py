@@ -64,6 +64,7 @@ def load_site(path: Path) -> Site:
         ),
         lines=tuple(convert.line_spec(line, [d for d in made if d.line == line.name]) for line in lines.values()),
         writes=top.commands.write,
+        clock=top.clock.trust,
         metrics=top.metrics.port if top.metrics is not None else None,
         confirming=top.confirm == "stored",
         compress=top.compress,

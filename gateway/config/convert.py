@@ -12,6 +12,7 @@ from agent.dlt645 import ITEMS
 from agent.frame_spec import BinarySpec, ChecksumSpec, FrameSpec
 from agent.spec import AssetSpec, DeviceSpec, Illegal, LineSpec, PointSpec, RawType, RtsSpec, datatype_of
 from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
+from gateway.timekeeper import Trust
 from wire.certificates import TlsFiles
 from wire.ids import NodeId
 from wire.tag import Datatype, Tag
@@ -57,6 +58,7 @@ class Site:
 
     confirming False: the host never confirms. compress: where all hosts unpack it. writes: `gateway write` is on.
     metrics: the port of 127.0.0.1 on which they are served; None: they are not.
+    clock: the least that is trusted to know the time.
     """
 
     path: Path
@@ -70,6 +72,7 @@ class Site:
     confirming: bool = True
     compress: bool = False
     metrics: int | None = None
+    clock: Trust = "auto"
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:

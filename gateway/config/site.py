@@ -96,6 +96,12 @@ class MetricsConfig(Model):
     port: Annotated[Whole, Field(ge=1, le=65_535)] = 9464
 
 
+class ClockConfig(Model):
+    """The least that is trusted to know the time; NTP always is."""
+
+    trust: Literal["auto", "plausible", "host", "ntp"] = "auto"
+
+
 class LineConfig(Model):
     """One serial port or TCP endpoint. None: not given; the driver decides what it may be."""
 
@@ -252,6 +258,7 @@ class SiteConfig(Model):
     outbox: OutboxConfig = OutboxConfig()
     commands: CommandsConfig = CommandsConfig()
     metrics: MetricsConfig | None = None
+    clock: ClockConfig = ClockConfig()
     lines: list[Any] = Field(min_length=1)
     devices: list[Any] = Field(min_length=1)
     assets: list[Any] = []

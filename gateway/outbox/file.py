@@ -6,19 +6,20 @@ its lines. A batch is handed out only after its COMMIT. A number is never used t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gateway.outbox import ledger, policy, queries, start
+from gateway.outbox import boots, ledger, policy, queries, start
 from gateway.outbox.database import transaction
-from gateway.outbox.encoding import device_runs
+from gateway.outbox.encoding import Encoded, device_runs, encode_batch
 from gateway.outbox.opened import OpenFile
 from gateway.outbox.records import (
     REFUSAL_EVERY_MS,
     due_refusals,
-    refused_record,
     remember_refusals,
 )
 from gateway.outbox.rows import NUMBERS, AliasRow, Batch, Confirmed, GapLine, JsonObject, Window
+from gateway.timekeeper import Known
+from wire.block import Block
 from wire.delivery import Confirmation
 from wire.edge_session import next_bd_seq
 
@@ -37,24 +38,15 @@ class OutboxFile(OpenFile):
             window = window.without_blocks()
         else:
             self._record(due_refusals(self.db, self.epoch, now + 1))
-        for device, blocks in device_runs(window.blocks):
-            encoded = self._encoder.batch(
-                self._node, self.epoch, self._number + 1, device, blocks, self.aliases[device]
-            )  # fmt: skip
-            self._insert(encoded)
-            ledger.count(self.db, self._epoch_id, device, "produced", encoded.samples)
-            self.db.execute(
-                "INSERT INTO high_water(device, ts_ms) VALUES (?, ?)"
-                " ON CONFLICT DO UPDATE SET ts_ms = max(ts_ms, excluded.ts_ms)",
-                (device, encoded.last_ms),
-            )
+        if window.timeless or self.unstamped.rows:
+            self._commit_unstamped(window)
+        for encoded in self._encoded(window.blocks):
+            self._produce(encoded)
         for device, samples_held in window.suppressed.items():
             ledger.count(self.db, self._epoch_id, device, "suppressed", samples_held)
         for device, refused in window.refused.items():
             ledger.count(self.db, self._epoch_id, device, "refused", refused)
-        self._record(
-            [refused_record(self.epoch, d, window.refused_span[d], n, "disk") for d, n in window.refused.items()]
-        )
+        self._record(window.refusals(self.epoch))
         self.db.executemany(
             "INSERT INTO line_poll(line, polled_ms) VALUES (?, ?)"
             " ON CONFLICT DO UPDATE SET polled_ms = excluded.polled_ms",
@@ -78,20 +70,40 @@ class OutboxFile(OpenFile):
         remember_refusals(self.db, refused, now)
         self._record(due_refusals(self.db, self.epoch, now - REFUSAL_EVERY_MS))
 
+    def _encoded(self, blocks: Sequence[Block]) -> Iterator[Encoded]:
+        for device, run in device_runs(blocks):
+            yield self._encoder.batch(self._node, self.epoch, self._number + 1, device, run, self.aliases[device])
+
+    def _produce(self, encoded: Encoded) -> None:
+        self._insert(encoded)
+        ledger.count(self.db, self._epoch_id, encoded.device, "produced", encoded.samples)
+        self.db.execute(
+            "INSERT INTO high_water(device, ts_ms) VALUES (?, ?)"
+            " ON CONFLICT DO UPDATE SET ts_ms = max(ts_ms, excluded.ts_ms)",
+            (encoded.device, encoded.last_ms),
+        )
+
+    def _commit_unstamped(self, window: Window) -> None:
+        """Samples without a time are kept; what has one by now becomes batches. Only then are they produced."""
+        self._record(self.unstamped.take(self._epoch_id, window, self._encoded(window.unstamped)))
+        self.time_known = self.time_known or bool(window.clock)
+        for device, samples, aliases in self.unstamped.stamped():
+            self._produce(encode_batch(self._node, self.epoch, self._number + 1, device, samples, aliases))
+
     def _advance_gap(self, first_poll: Mapping[str, int]) -> None:
         gap = self._gap
         if gap is None:
             return
         if gap.poll(first_poll):
             self.db.execute("UPDATE gap SET lines = ? WHERE epoch_id = ?", (gap.lines_json(), self._epoch_id))
-        if gap.complete(self._clock()):
+        if self.time_known and gap.complete(self._clock()):
             self._record([start.gap_record(gap.epoch, gap.previous, gap.reason, gap.lines_json())])
             self.db.execute("UPDATE gap SET recorded = 1 WHERE epoch_id = ?", (self._epoch_id,))
             self._gap = None
 
     def gap_due(self) -> bool:
         """True when the gap record must be written even if no line was polled."""
-        return self._gap is not None and self._gap.complete(self._clock())
+        return self._gap is not None and self.time_known and self._gap.complete(self._clock())
 
     def confirm(self, confirmation: Confirmation) -> tuple[Confirmed, tuple[Batch, ...]]:
         """Applies a confirmation of a required host; closing records of epochs that are settled now come out."""
@@ -175,3 +187,13 @@ class OutboxFile(OpenFile):
         """(unconfirmed batches, bytes of the file that hold something)."""
         (count,) = self.db.execute("SELECT count(*) FROM unconfirmed").fetchone()
         return int(count), self._used
+
+    def anchor(self, boot_id: str) -> tuple[int, Known | None]:
+        """(newest stamp of all, 0 for none; what was known of this boot's time)."""
+        return boots.newest_known(self.db) or 0, boots.anchor(self.db, boot_id)
+
+    def record(self, record: JsonObject) -> tuple[None, tuple[Batch, ...]]:
+        return self._write(lambda: self._record([record]))
+
+    def clock(self) -> JsonObject:
+        return boots.listed(self.db)

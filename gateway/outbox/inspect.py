@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.clock import now_ms
 from gateway.config.convert import Site
-from gateway.outbox import ledger, start
+from gateway.outbox import boots, ledger, start
 from gateway.outbox.aside import set_aside_files
 from gateway.outbox.database import used_bytes
 from wire.errors import ConfigError
@@ -41,6 +41,7 @@ def stored_status(site: Site) -> dict[str, Any]:
                 "commit_ms_p99": 0.0,
                 "set_aside": set_aside_files(path),
             },
+            "clock": {"state": "", "problem": "", **(boots.listed(db) if _has_boots(db) else {})},
             "devices": ledger.totals(db),
             "gaps": [
                 {"line": g.line, "last_poll_ms": g.last_poll_ms, "first_new_ms": g.first_new_ms, "reason": g.reason}
@@ -53,3 +54,8 @@ def stored_status(site: Site) -> dict[str, Any]:
         raise ConfigError(f"the outbox {path} cannot be read: {fault}") from fault
     finally:
         db.close()
+
+
+def _has_boots(db: sqlite3.Connection) -> bool:
+    """False for a file that an older program wrote: looking does not change it."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'boot'").fetchone() is not None

@@ -22,6 +22,7 @@ from gateway.outbox.records import (
 )
 from gateway.outbox.rows import NUMBERS, Batch, JsonObject
 from gateway.outbox.thin import CHUNK_BYTES, Thinner
+from gateway.outbox.unstamped import Unstamped
 from wire.errors import StoreFull
 from wire.ids import NodeId
 from wire.tag import Tag
@@ -56,6 +57,8 @@ class OpenFile:
         self._registered: dict[str, dict[str, int]] = {}
         self._tags: Mapping[str, Sequence[Tag]] = {}
         self._encoder = BlockEncoder()
+        self.time_known = True  # without a time nobody can say how long a gap was
+        self.unstamped: Unstamped  # from open on
         self._lines: Sequence[str] = ()
 
     @property
@@ -104,6 +107,7 @@ class OpenFile:
         self._db = connect(self._path, self._max_bytes)
         try:
             self._used = used_bytes(self.db)
+            self.unstamped = Unstamped(self.db, self._max_bytes // 2)
             self._write(lambda: self._first_words(aside, above, wal_is_missing))
             if file_bytes(self.db) > self._max_bytes:
                 self._shrink()
@@ -167,6 +171,8 @@ class OpenFile:
         self._fresh = []
         try:
             with transaction(self.db):
+                if self.unstamped.stale:
+                    self.unstamped.reload()
                 result = action()
                 self._make_room()
                 if self._number != kept[0]:
@@ -174,6 +180,7 @@ class OpenFile:
             self._used = used_bytes(self.db)
         except BaseException:
             self._number, self._used = kept
+            self.unstamped.stale = True
             raise
         return result, tuple(self._fresh)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from gateway.timekeeper import News
 from wire.block import Block
 from wire.tag import Datatype
 
@@ -58,6 +59,11 @@ class Window:
     last_poll: dict[str, int] = field(default_factory=dict)
     states: dict[str, bool] = field(default_factory=dict)  # device -> alive, as last told
     samples: int = 0
+    # What has no time yet: Blocks in ms since the boot, what found no room (device -> samples, first, last), news.
+    boot_id: str = ""
+    unstamped: list[Block] = field(default_factory=list)
+    unstamped_refused: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    clock: list[News] = field(default_factory=list)
 
     def without_blocks(self) -> Window:
         """The same without its samples, which were refused: what was polled and suppressed still counts."""
@@ -65,7 +71,20 @@ class Window:
 
     @property
     def empty(self) -> bool:
-        return not (self.blocks or self.suppressed or self.refused or self.last_poll or self.states)
+        return not (self.blocks or self.suppressed or self.refused or self.last_poll or self.states or self.timeless)
+
+    def refusals(self, epoch: str) -> list[JsonObject]:
+        """A record for each device of which something found no room."""
+        return [
+            {"kind": "refused", "epoch": epoch, "device": device, "from_ms": self.refused_span[device][0],
+             "to_ms": self.refused_span[device][1], "samples": count, "why": "disk"}
+            for device, count in self.refused.items()
+        ]  # fmt: skip
+
+    @property
+    def timeless(self) -> bool:
+        """True when the outbox must look at its queue of samples without a time."""
+        return bool(self.unstamped or self.unstamped_refused or self.clock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from agent.pipeline import Taken
@@ -19,6 +20,7 @@ from gateway.outbox.database import Damaged, damaged
 from gateway.outbox.file import OutboxFile
 from gateway.outbox.pending import MAX_SAMPLES, Pending
 from gateway.outbox.rows import AliasRow, Batch, Committed, Confirmed, JsonObject
+from gateway.timekeeper import Known, News
 from wire.delivery import Confirmation
 from wire.errors import StoreFull
 from wire.ids import NodeId
@@ -59,7 +61,9 @@ class Outbox:
         self.renewals = 0  # times that the file was found damaged while running
         self._loop: asyncio.AbstractEventLoop | None = None
         self.trouble = ""  # why the last commit failed; '' while commits succeed
-        self.on_commit: Listener = _deaf
+        self._waiting = 0  # rows of the file that have no time yet
+        self._moving = False  # a window without a time is being committed
+        self.on_commit: Listener = lambda _: None
 
     @property
     def epoch(self) -> str:
@@ -82,6 +86,7 @@ class Outbox:
         try:
             # Not _run: open sets a damaged file aside by itself.
             await self._loop.run_in_executor(self._worker, self._file.open, tags, lines)
+            self._waiting = self._file.unstamped.rows
         except BaseException:
             self._worker.shutdown(wait=False)
             raise
@@ -105,6 +110,21 @@ class Outbox:
     def append(self, taken: Taken) -> None:
         """Never blocks; what finds no room in memory is refused and counted."""
         self._pending.add(taken)
+
+    def append_unstamped(self, taken: Taken, boot_id: str) -> None:
+        """Taken in ms since the boot: kept until the time is known. Never blocks."""
+        self._pending.add_unstamped(taken, boot_id)
+
+    def clock(self, news: Iterable[News], known: bool) -> None:
+        """What is known of the time; it holds from the next commit on."""
+        self._pending.clock(news)
+        if not known:
+            self._file.time_known = False
+
+    @property
+    def behind(self) -> bool:
+        """True while samples wait for their stamps: newer ones must be appended unstamped too."""
+        return self._waiting > 0 or self._moving or self._pending.unstamped
 
     def device_state(self, device: str, alive: bool) -> None:
         """Told to on_commit with the window's batches: a death after them, a return before them."""
@@ -138,9 +158,11 @@ class Outbox:
     async def flush(self) -> None:
         """Commits the open window. Raises StoreFull; the window then waits in memory for the next try."""
         async with self._flushing:
-            if self._pending.empty and not await self._run(self._file.gap_due):
+            queued = self._waiting > 0 and self._file.time_known
+            if self._pending.empty and not queued and not await self._run(self._file.gap_due):
                 return
             window = self._pending.take()
+            self._moving = bool(window.unstamped or window.unstamped_refused)
             states, window.states = window.states, {}
             began = time.monotonic()
             try:
@@ -148,6 +170,8 @@ class Outbox:
             except StoreFull:
                 self._pending.restore(window)
                 raise
+            finally:
+                self._waiting, self._moving = self._file.unstamped.rows, False
             self._took_s.append(time.monotonic() - began)
             self.commits += 1
             self._told("")
@@ -190,14 +214,21 @@ class Outbox:
     async def high_water(self) -> dict[str, int]:
         return await self._run(self._file.high_water)
 
+    async def anchor(self, boot_id: str) -> tuple[int, Known | None]:
+        """(newest stamp of all, 0 for none; what was known of this boot's time)."""
+        return await self._run(self._file.anchor, boot_id)
+
+    async def record(self, record: JsonObject) -> None:
+        """A record of the node, delivered like data. Raises StoreFull."""
+        await self._write(lambda: self._file.record(record))
+
     async def retired(self) -> list[AliasRow]:
         return await self._run(self._file.retired)
 
     async def waiting_devices(self) -> frozenset[str]:
         return await self._run(self._file.waiting_devices)
 
-    async def snapshot(self) -> JsonObject:
-        """Delivery/Counters as they hold now."""
+    async def snapshot(self) -> JsonObject:  # Delivery/Counters as they hold now
         return await self._run(self._file.snapshot)
 
     async def pending(self) -> tuple[int, int]:
@@ -210,8 +241,8 @@ class Outbox:
 
     async def status(self) -> JsonObject:
         """The outbox' part of `gateway status`."""
-        (batches, size), totals, gaps = await self._run(
-            lambda: (self._file.pending(), self._file.totals(), self._file.gaps())
+        (batches, size), totals, gaps, clock = await self._run(
+            lambda: (self._file.pending(), self._file.totals(), self._file.gaps(), self._file.clock())
         )
         return {
             "outbox": {
@@ -225,11 +256,9 @@ class Outbox:
                 "set_aside": set_aside_files(self._settings.path),
                 "commit_ms_p99": self.commit_p99_ms,
             },
+            "clock": clock,
             "devices": totals,
-            "gaps": [
-                {"line": g.line, "last_poll_ms": g.last_poll_ms, "first_new_ms": g.first_new_ms, "reason": g.reason}
-                for g in gaps
-            ],
+            "gaps": [asdict(gap) for gap in gaps],
         }
 
     async def _write(
@@ -269,7 +298,3 @@ class Outbox:
         self.renewals += 1
         if self._loop is not None:
             self._loop.call_soon_threadsafe(lambda: self.on_commit(Committed(fresh, {})))
-
-
-def _deaf(_: Committed) -> None:
-    """Before anybody listens."""

@@ -13,6 +13,7 @@ from typing import Any
 import aiomqtt
 
 from wire.block import Quality, Sample
+from wire.body import as_historical
 from wire.delivery import (
     BATCH,
     CONFIRMED,
@@ -29,7 +30,7 @@ from wire.delivery import (
 )
 from wire.edge_session import DeviceBirth, EdgeSession, Message
 from wire.ids import NodeId
-from wire.payload import Metric, Payload, as_historical, data_metrics, decode, encode
+from wire.payload import Metric, Payload, data_metrics, decode, encode
 from wire.tag import Datatype, Tag, birth_properties
 
 T0 = 1_700_000_000_000

@@ -240,7 +240,7 @@ def sound() -> dict[str, Any]:
             "cpu_s": 1.0, "cpu_percent": 2.5, "rss_bytes": 60e6, "open_fds": 9, "threads": 3,
             "temperature_celsius": {"thermal_zone0/cpu-thermal": 48.3},
         },
-        "clock": {"state": "synchronised", "max_error_s": 0.004},
+        "kernel_clock": {"state": "synchronised", "max_error_s": 0.004},
         "loop": {"worst_s": 0.002, "lag_sum_s": 0.01, "lag_buckets": [[0.001, 1], [None, 2]]},
     }  # fmt: skip
 
@@ -297,7 +297,7 @@ def test_figures_that_are_not_there_are_no_series() -> None:
     assert value(series, "gaugeline_board_temperature_celsius", zone="thermal_zone0/cpu-thermal") == 48.3
     assert value(series, "gaugeline_clock_max_error_seconds") == 0.004
     status["box"]["temperature_celsius"] = {}
-    status["clock"] = {"state": "unknown", "max_error_s": None}
+    status["kernel_clock"] = {"state": "unknown", "max_error_s": None}
     status["outbox"] = {"answers": False, "pending_batches": 0, "bytes": 0, "trouble": "hangs"}
     status["uplink"] |= {"rebirths: host": 3, "rebirths: new tags": 1, "rebirths": 4, "round_trip_ms": 12.0}
     status["restarts"] = {"line plc": 2}

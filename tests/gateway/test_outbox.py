@@ -325,7 +325,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
         migrate(db)
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     assert (names, db.execute("PRAGMA user_version").fetchone()) == ({"setting"}, (0,))
-    assert [version for version, _ in schema_versions()] == [1, 2]
+    assert [version for version, _ in schema_versions()] == [1, 2, 3]
     db.close()
 
 

@@ -98,7 +98,7 @@ def test_a_slow_disk_blocks_no_other_task_and_what_it_cannot_take_is_counted(tmp
         pytest.skip("strace, which delays the syncs, is not installed")
     command = [
         "strace", "-f", "-qq", "-o", str(tmp_path / "trace"), "-e", "trace=fdatasync", "-e",
-        "inject=fdatasync:delay_enter=900000:when=8..10",
+        "inject=fdatasync:delay_enter=900000:when=10..12",
         sys.executable, "-m", "tests.gateway.slow_disk", str(tmp_path / "o.db"), "3",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True)

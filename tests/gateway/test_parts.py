@@ -1,4 +1,4 @@
-"""Small parts: lanes, primary host, supervision, log lines, high-water marks."""
+"""Small parts: lanes, primary host, supervision, log lines."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.births import Latest
 from gateway.lanes import MAX_LIVE_BATCHES, Lanes, StateChange
 from gateway.logs import EventFormatter, JournalFormatter, JsonFormatter, log_to_stderr, to_journal
 from gateway.outbox.rows import Batch, Committed
 from gateway.primary import PrimaryHost
 from gateway.resend import ResendWindow
-from gateway.sink import HighWater
 from gateway.supervise import supervised
-from tests.gateway.field import block
 from wire.errors import ConfigError, PayloadError
 
 
@@ -174,13 +171,3 @@ def test_libraries_that_tell_every_attempt_are_quiet() -> None:
     finally:
         root.handlers[:] = before
         root.setLevel(level)
-
-
-def test_high_water_is_the_newest_of_this_run_and_of_the_one_before() -> None:
-    latest = Latest()
-    marks = HighWater({"pump": 500}, latest)
-    assert marks[("pump", "flow")] == 500
-    assert marks.get(("fan", "speed"), -1) == -1
-    latest.update(block(600))
-    assert (marks[("pump", "flow")], marks[("pump", "other")]) == (600, 500)
-    assert (len(marks), set(marks)) == (2, {("pump", "flow"), ("pump", "count")})

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.wire.strategies import samples
 from wire.block import Quality, Reason, Sample
+from wire.body import as_historical, stamped
 from wire.errors import PayloadError
-from wire.payload import Metric, Other, Payload, as_historical, data_metrics, decode, encode, stamped
+from wire.payload import Metric, Other, Payload, data_metrics, decode, encode
 from wire.tag import Datatype
 
 
