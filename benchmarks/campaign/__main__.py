@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 from benchmarks.campaign import databases, disks, kills, links, messages, outage, self_test, table, twins
 from benchmarks.campaign.family import Family
@@ -82,7 +83,7 @@ def campaign(
     short: bool,
     only_seed: int | None = None,
     most: int | None = None,
-) -> tuple[dict[str, dict[str, object]], list[Round]]:
+) -> tuple[dict[str, dict[str, Any]], list[Round]]:
     """Table and rounds, those of an earlier call that was stopped included."""
     run = f"{commit(CODE)}/{base if only_seed is None else only_seed}/{'short' if short else 'long'}"
     ledger = Ledger(folder / "rounds.jsonl", run if only_seed is None else f"{run}/alone")

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import time
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,7 +140,7 @@ def _find(
         stop = next((s for s in stops if s.from_ms - FLYING_MS <= t_ms <= s.to_ms), None)
         kill = next((k for k in kills if k.at_ms - k.allowed_ms < t_ms <= k.at_ms + FLYING_MS), None)
         if kill is not None:
-            found.gap_ms = max(found.gap_ms, _gap_ms(answers, stored_values, kill, t_ms))
+            found.gap_ms = max(found.gap_ms, _gap_ms(answers, stored_values, t_ms))
             found.gone.append((key[0], t_ms))
         elif stop is not None and not excused_at_stop[stop]:
             excused_at_stop[stop] += 1
@@ -148,12 +148,10 @@ def _find(
             found.missing.append((*key, t_ms))
 
 
-def _gap_ms(answers: Sequence[tuple[int, float]], stored: Mapping[float | None, int], kill: Kill, t_ms: int) -> int:
-    """From the last stored answer before the gone one to the last answer before the kill."""
-    at = bisect_right(answers, (t_ms, float("-inf")))
-    before = next((t for t, value in reversed(answers[:at]) if value in stored), t_ms)
-    last = answers[bisect_right(answers, (kill.at_ms + FLYING_MS, float("inf"))) - 1][0]
-    return last - before
+def _gap_ms(answers: Sequence[tuple[int, float]], stored: Mapping[float | None, int], gone_ms: int) -> int:
+    """From the last stored answer before this one, which is gone, to it."""
+    at = bisect_left(answers, (gone_ms, float("-inf")))
+    return gone_ms - next((t for t, value in reversed(answers[:at]) if value in stored), gone_ms)
 
 
 def unrecorded(
