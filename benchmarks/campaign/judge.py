@@ -87,6 +87,7 @@ def verdict_of(found: Finding, balance: Mapping[str, Any], collisions_allowed: b
     if collisions_allowed:  # two gateways may stamp two answers alike: the second one is on record as collided
         lost = max(0, lost - int(balance["collided"]))
     verdict = Verdict(found.samples, lost, found.doubled, found.gap_ms, len(found.gone))
+    verdict.notes |= {"bad_rows": found.bad} if found.bad else {}
     if lost:
         verdict.problems.append(f"{lost} samples are lost, the first {found.missing[:3]}")
     if found.doubled:
