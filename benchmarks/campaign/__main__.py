@@ -32,16 +32,14 @@ FAMILIES: tuple[Family, ...] = (
     *twins.FAMILIES,
 )
 
-# In the short form beside each other, each with a plant of its own; the long one takes them one by one.
+_LINES = (*kills.FAMILIES, *links.FAMILIES)
+# In the short form beside each other, each with plants of its own; the long one takes them one by one.
 LANES: tuple[Callable[[Family], bool], ...] = (
-    lambda family: family.alone is not None,
-    lambda family: family.alone is None and family.store == "influx",
-    lambda family: family in (*kills.FAMILIES, *links.FAMILIES),
-    lambda family: (
-        family.alone is None and family.store == "duckdb" and family not in (*kills.FAMILIES, *links.FAMILIES)
-    ),
+    lambda family: family in outage.FAMILIES,
+    lambda family: family in _LINES,
+    lambda family: family in self_test.FAMILIES or family.store == "influx",
+    lambda family: family.store == "duckdb" and family not in (*outage.FAMILIES, *_LINES, *self_test.FAMILIES),
 )
-
 CODE = ("wire", "agent", "gateway", "cloud", "firmware_sim", "benchmarks/campaign")
 """Rounds count together as long as none of these has changed."""
 
