@@ -140,7 +140,8 @@ def _find(
         stop = next((s for s in stops if s.from_ms - FLYING_MS <= t_ms <= s.to_ms), None)
         kill = next((k for k in kills if k.at_ms - k.allowed_ms < t_ms <= k.at_ms + FLYING_MS), None)
         if kill is not None:
-            found.gap_ms = max(found.gap_ms, _gap_ms(answers, stored_values, t_ms))
+            start_ms = max((k.at_ms + FLYING_MS for k in kills if k.at_ms < kill.at_ms), default=0)
+            found.gap_ms = max(found.gap_ms, _gap_ms(answers, stored_values, t_ms, start_ms))
             found.gone.append((key[0], t_ms))
         elif stop is not None and not excused_at_stop[stop]:
             excused_at_stop[stop] += 1
@@ -148,10 +149,23 @@ def _find(
             found.missing.append((*key, t_ms))
 
 
-def _gap_ms(answers: Sequence[tuple[int, float]], stored: Mapping[float | None, int], gone_ms: int) -> int:
-    """From the last stored answer before this one, which is gone, to it."""
+def _gap_ms(
+    answers: Sequence[tuple[int, float]], stored: Mapping[float | None, int], gone_ms: int, start_ms: int
+) -> int:
+    """From the last stored answer before this one, which is gone, to it.
+
+    start_ms: when this run of the gateway may have begun. One that had stored nothing yet lost at most a period before
+    its first answer.
+    """
     at = bisect_left(answers, (gone_ms, float("-inf")))
-    return gone_ms - next((t for t, value in reversed(answers[:at]) if value in stored), gone_ms)
+    first_ms = gone_ms
+    for t_ms, value in reversed(answers[:at]):
+        if t_ms <= start_ms:
+            break
+        if value in stored:
+            return gone_ms - t_ms
+        first_ms = t_ms
+    return gone_ms - first_ms + PERIOD_MS
 
 
 def unrecorded(

@@ -93,6 +93,14 @@ def test_answers_right_before_a_kill_may_be_gone_but_no_earlier_ones() -> None:
     assert slow.lost == 0
 
 
+def test_answers_of_a_gateway_that_is_killed_while_it_starts_are_not_counted_from_the_kill_before() -> None:
+    kills = [Kill(13_050), Kill(15_050)]
+    served = {key: [a for a in answers if not 13_050 < a[0] < 14_900] for key, answers in SERVED.items()}
+    stored = {key: [row for row in of if row.value not in range(12_900, 15_050)] for key, of in rows().items()}
+    found = find(served, stored, 9_999, 30_000, kills)
+    assert (found.lost, len(found.gone), found.gap_ms) == (0, 4, 200)
+
+
 def test_a_stop_on_purpose_may_cost_the_one_answer_under_way() -> None:
     stop = Stop(15_050, 16_050)
     assert find(SERVED, rows(range(15_000, 15_001)), 9_999, 30_000, stops=[stop]).lost == 0
