@@ -1,6 +1,6 @@
 # make demo   the whole chain on this machine   (FOR=60 REPORT=report.json STORE=... PORT=8080)
 # make test   the whole test suite, servers included
-# make setup | lint | bench | soak | models
+# make setup | lint | bench | soak | campaign | models
 
 PYTHON ?= python3
 VENV   := .venv
@@ -12,8 +12,10 @@ PORT   ?=
 ARGS   ?=
 MINUTES ?= 30
 SEED   ?= 1
+SHORT  ?=
+ONLY   ?=
 
-.PHONY: demo test setup lint bench soak models lock proto servers browser-servers clean help
+.PHONY: demo test setup lint bench soak campaign models lock proto servers browser-servers clean help
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -49,6 +51,11 @@ bench: servers
 # A whole plant with every fault of the simulator at random: MINUTES=30 SEED=1
 soak: servers
 	@$(RUN)/python -m benchmarks.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+# Every fault that delivery must survive, judged by a witness: up to 3 hours, SHORT=1: 2 minutes; ONLY=family SEED=n
+campaign: servers
+	@$(RUN)/python -m benchmarks.campaign $(if $(SHORT),--short) $(if $(ONLY),--only $(ONLY)) \
+	  $(if $(filter command environment,$(firstword $(origin SEED))),--seed $(SEED)) $(ARGS)
 
 # The packaged models, rebuilt from the simulator's normal operation to the same bytes.
 models: setup

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +14,9 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 
 
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
+def commit(paths: Sequence[str] = ()) -> str:
+    """The last one, or the last one that touched these paths."""
+    command = ["git", "log", "-1", "--format=%h", "--", *paths]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
     return found.stdout.strip() or "unknown"
 
@@ -27,12 +28,12 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def keep(name: str, figures: Mapping[str, object]) -> None:
-    """Prints the figures and writes them to benchmarks/results/<name>.json."""
+def keep(name: str, figures: Mapping[str, object], quiet: bool = False) -> None:
+    """Writes the figures to benchmarks/results/<name>.json, and prints them unless they were shown already."""
     document = {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "machine": {
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -43,6 +44,8 @@ def keep(name: str, figures: Mapping[str, object]) -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+    if quiet:
+        return
     width = max(len(key) for key in figures)
     print(name)
     for key, value in figures.items():

@@ -57,7 +57,10 @@ class Server:
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
+            # Ctrl-C in the terminal reaches whoever started it, which stops it in its turn.
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, start_new_session=True
+            )
         self.wait_ready()
 
     def wait_ready(self) -> None:
