@@ -13,10 +13,13 @@ from gateway.outbox.store import Outbox
 from wire.delivery import CONFIRMED, CONFLICT, REBIRTH, REFILL, Confirmation, parse_confirmation
 from wire.errors import PayloadError, StoreFull
 from wire.payload import decode
+from wire.tag import Datatype
 
 log = logging.getLogger(__name__)
 
 _LARGEST = 2**63  # SQLite holds 64 bits with sign
+# A command need not repeat the datatype that was born (tck-id-payloads-metric-datatype-not-req).
+_BORN = {REBIRTH: Datatype.BOOLEAN, **dict.fromkeys((CONFIRMED, CONFLICT, REFILL), Datatype.STRING)}
 
 
 class Commands:
@@ -31,7 +34,7 @@ class Commands:
     async def handle(self, payload: bytes) -> None:
         """One NCMD. A command that cannot be read or believed is counted and told once per kind."""
         try:
-            for metric in decode(payload).metrics:
+            for metric in decode(payload, named=_BORN).metrics:
                 await self._one(metric.name, metric.value)
         except PayloadError as fault:
             self._refused("commands_unreadable", str(fault))
