@@ -192,6 +192,8 @@ class Uplink:
         self._host_changed.set()
         if changed and not self._host.online and self._publisher is not None:
             raise HostGone(f"host {self._host.host} is offline")
+        if self._host.behind:
+            raise HostGone(f"host {self._host.host} says online with a time before its last STATE: asked anew")
 
     async def _speak(self, client: aiomqtt.Client, session: EdgeSession) -> None:
         while not self._host.online:
