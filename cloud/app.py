@@ -106,8 +106,9 @@ async def run(config: Config) -> None:
             await host.restore()
 
         collector = Collector(
-            config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore
-        )
+            config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore,
+            reorder_ms=round(config.reorder_s * 1000),
+        )  # fmt: skip
         audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
         host = Host(kept.store, live, state, hearing, audit, stats, tariff, str(config.broker), wall_ms)
         await _serve(application(host, letters, state, stop), sock, collector, stop)

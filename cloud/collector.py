@@ -25,7 +25,7 @@ from cloud.stats import Stats
 from cloud.store.port import TelemetryStore
 from wire.errors import PayloadError, StoreDown, UplinkDown, UplinkRefused
 from wire.host_events import Data
-from wire.host_session import HostSession
+from wire.host_session import REORDER_MS, HostSession
 from wire.topic import parse_topic
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Collector:
         now_ms: Callable[[], int],
         opened: Callable[[], Awaitable[None]],
         dice: Callable[[], float] = random.random,
+        reorder_ms: int = REORDER_MS,
     ) -> None:
         self._broker, self._host_id = broker, host_id
         self._store, self._ledger, self._state, self._dead_letters = store, ledger, state, dead_letters
@@ -65,7 +66,8 @@ class Collector:
         self._rebirths = Rebirths(dice)
         self._pending = Pending()
         self._link: HostLink | None = None
-        self._session = HostSession()
+        self._reorder_ms = reorder_ms
+        self._session = HostSession(reorder_ms)
         self.writing = asyncio.Lock()
 
     @property
@@ -88,15 +90,15 @@ class Collector:
 
     async def _listen(self) -> None:
         """One MQTT session: every message through the session machine, its events to where they belong."""
-        async with connected(self._broker, self._host_id, self._now_ms()) as link:
-            self._link, self._session = link, HostSession()
+        async with connected(self._broker, self._host_id, self._now_ms) as link:
+            self._link, self._session = link, HostSession(self._reorder_ms)
             self._well("broker", str(self._broker))
             try:
                 async for topic, payload in link.messages():
                     self._hear(self._session, topic, payload)
                     await asyncio.sleep(0)
             finally:
-                self._hearing.nobody(self._session)
+                self._hearing.nobody(self._session, self._now_ms())
                 self._link = None
 
     def _hear(self, session: HostSession, topic: str, payload: bytes) -> None:

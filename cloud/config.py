@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from cloud.broker import Broker, parse_broker
 from wire.errors import ConfigError
+from wire.host_session import REORDER_MS
 from wire.ids import check_id
 
 EXAMPLE_TARIFF = Path(__file__).parent / "costs" / "tariffs" / "example.yaml"
@@ -38,7 +39,10 @@ StoreChoice = DuckDbFile | InfluxV1
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The host's settings. Paths are relative to cloud.yaml, or to the current folder when given as options."""
+    """The host's settings. Paths are relative to cloud.yaml, or to the current folder when given as options.
+
+    reorder_s: how long a message waits for the ones before it (tck-id-operational-behavior-host-reordering-param).
+    """
 
     broker: Broker = field(default_factory=lambda: Broker("127.0.0.1"))
     store: StoreChoice = field(default_factory=lambda: DuckDbFile(Path("gaugeline.duckdb")))
@@ -46,6 +50,7 @@ class Config:
     http: tuple[str, int] = ("127.0.0.1", 8080)
     host_id: str = "gaugeline"
     tariff: Path = EXAMPLE_TARIFF
+    reorder_s: float = REORDER_MS / 1000
 
 
 def parse_store(text: str, folder: Path) -> StoreChoice:
@@ -112,6 +117,12 @@ def _path(value: Any, folder: Path) -> Path:
     return folder / _text(value)
 
 
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 60:
+        raise ConfigError(f"{value!r}: seconds are wanted, more than 0 and at most 60")
+    return float(value)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{value!r}: a text is wanted")
@@ -126,6 +137,7 @@ KEYS: Mapping[str, Callable[[Any, Path], Any]] = {
     "http": lambda value, _: parse_http(_text(value)),
     "host_id": lambda value, _: check_id(_text(value), "host"),
     "tariff": _path,
+    "reorder_s": lambda value, _: _seconds(value),
 }
 
 

@@ -38,7 +38,7 @@ class Hearing:
         """One event of the session. keep: hands data to the store's queue, False when that is full."""
         match event:
             case NodeBorn(node=node):
-                self.live.stale(node)
+                self.live.stale(node, now_ms=now_ms)
                 rebirths.born(node, now_ms)
                 self.stats.counters["births"] += 1
                 log.info("gateway is born", extra={"node": str(node), "protocol": event.protocol or "none"})
@@ -48,8 +48,8 @@ class Hearing:
                     self.live.born(node, device, born)
                     self._births[node, device] = born
                     self.live.update(node, device, _shown(tags), now_ms)
-            case Gone(node=node, device=gone):
-                self.live.stale(node, gone)
+            case Gone(node=node, device=gone, ts_ms=said_ms):
+                self.live.stale(node, gone, now_ms if said_ms is None else said_ms)
                 log.info("gateway or device is gone", extra={"node": str(node), "device": gone or ""})
             case Data():
                 self._data(event, keep, now_ms)
@@ -93,10 +93,10 @@ class Hearing:
         if len(self._rejected) < MOST_REJECTED:
             self._rejected.append((node or NodeId("", ""), device, f"{topic[:200]}: {why}", payload[:MOST_BYTES]))
 
-    def nobody(self, session: HostSession) -> None:
+    def nobody(self, session: HostSession, now_ms: int) -> None:
         """The MQTT session is over: nothing that is shown is fresh."""
         for node in session.nodes:
-            self.live.stale(node)
+            self.live.stale(node, now_ms=now_ms)
 
     async def flush(
         self, state: HostState, dead_letters: DeadLetters, figures: Counter[tuple[NodeId, str]], now_ms: int

@@ -36,6 +36,7 @@ from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
 from tests.cloud.small_gateway import SmallGateway
 from tests.servers import free_port, wait_for_port
+from wire.host_session import REORDER_MS
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,7 +82,12 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    folder: Path, port: int, influx: InfluxV1 | None = None, clock: Callable[[], int] = wall_ms, online: bool = True
+    folder: Path,
+    port: int,
+    influx: InfluxV1 | None = None,
+    clock: Callable[[], int] = wall_ms,
+    online: bool = True,
+    reorder_ms: int = REORDER_MS,
 ) -> AsyncIterator[Running]:
     db = StateDb(folder / "state.db")
     await db.open()
@@ -101,7 +107,18 @@ async def running(
 
     broker = Broker("127.0.0.1", port)
     collector = Collector(
-        broker, "gaugeline", kept.store, kept.ledger, state, letters, hearing, stats, clock, restore, lambda: 0.0
+        broker,
+        "gaugeline",
+        kept.store,
+        kept.ledger,
+        state,
+        letters,
+        hearing,
+        stats,
+        clock,
+        restore,
+        lambda: 0.0,
+        reorder_ms,
     )
     audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
     host = Host(kept.store, live, state, hearing, audit, stats, load_tariff(EXAMPLE_TARIFF), str(broker), clock)
