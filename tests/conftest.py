@@ -29,6 +29,7 @@ ALONE = (
     "firmware_sim/test_value_faults.py",
     "flow/",
     "gateway/test_uplink.py",
+    "sparkplug/",
 )
 
 
