@@ -279,8 +279,8 @@ async def play(folder: Path) -> Recording:
                 await asyncio.sleep(0.1)
                 tape.note("END")
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                stop.set()  # a scenario that failed lets the gateway leave too
+                await asyncio.wait([task], timeout=15)
     finally:
         broker.stop()
     return understand(tape.events)
