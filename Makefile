@@ -29,6 +29,7 @@ setup:
 
 servers: setup
 	@deploy/setup/servers.sh
+	@$(RUN)/python -m tests.sparkplug.foreign
 
 test: servers
 	@rm -f .coverage .coverage.*

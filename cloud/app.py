@@ -113,8 +113,9 @@ async def run(config: Config) -> None:
             await host.restore()
 
         collector = Collector(
-            config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore
-        )
+            config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore,
+            reorder_ms=round(config.reorder_s * 1000),
+        )  # fmt: skip
         collector.remember(remembered(known))
         audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
         windows = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing)

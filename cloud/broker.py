@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -94,9 +94,13 @@ class HostLink:
         self._state = state_topic(host_id)
         self._ts_ms = ts_ms
 
-    async def say_state(self, online: bool) -> None:
-        """STATE, retained. Its timestamp is that of the will (tck-id-host-topic-phid-birth-payload)."""
-        await self._client.publish(self._state, _state(online, self._ts_ms), qos=1, retain=True)
+    async def say_online(self) -> None:
+        """STATE, retained. Its timestamp is that of the will (tck-id-host-topic-phid-birth-payload-timestamp)."""
+        await self._client.publish(self._state, _state(True, self._ts_ms), qos=1, retain=True)
+
+    async def say_offline(self, now_ms: int) -> None:
+        """The last word. Its time is now, and never before the will's: gateways would not believe it."""
+        await self._client.publish(self._state, _state(False, max(now_ms, self._ts_ms)), qos=1, retain=True)
 
     async def messages(self) -> AsyncIterator[tuple[str, bytes]]:
         """(topic, payload) as they come, our own STATE left out. Raises UplinkDown when the session is lost."""
@@ -116,7 +120,7 @@ class HostLink:
         if topic == self._state and _says_offline(payload):
             # The will of an earlier session of ours came late: gateways would leave.
             log.info("own STATE was offline: online again", extra={"topic": topic})
-            await self.say_state(True)
+            await self.say_online()
             heed_cancellation()
         return topic, payload
 
@@ -162,9 +166,10 @@ async def _entered(client: aiomqtt.Client) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[HostLink]:
+async def connected(broker: Broker, host_id: str, now_ms: Callable[[], int]) -> AsyncIterator[HostLink]:
     """A session that is subscribed and online; offline at its end. Raises UplinkDown, UplinkRefused."""
     queues: list[_Incoming] = []
+    began_ms = now_ms()
 
     def queue(maxsize: int) -> _Incoming:
         queues.append(_Incoming(maxsize))
@@ -183,13 +188,13 @@ async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[
         tls_context=tls,
         clean_session=True,
         protocol=aiomqtt.ProtocolVersion.V311,
-        will=aiomqtt.Will(state_topic(host_id), _state(False, now_ms), qos=1, retain=True),
+        will=aiomqtt.Will(state_topic(host_id), _state(False, began_ms), qos=1, retain=True),
         max_queued_incoming_messages=MOST_INCOMING,
         queue_type=queue,  # type: ignore[arg-type]  # called like the class that it makes
     )
     try:
         async with _entered(client):
-            link = HostLink(client, queues[0], host_id, now_ms)
+            link = HostLink(client, queues[0], host_id, began_ms)
             try:
                 topics = [f"{NAMESPACE}/+/{kind}/+{'/+' if kind[0] == 'D' else ''}" for kind in SUBSCRIBED]
                 granted = await client.subscribe([(topic, 1) for topic in (*topics, state_topic(host_id))])
@@ -197,14 +202,14 @@ async def connected(broker: Broker, host_id: str, now_ms: int) -> AsyncIterator[
                     raise UplinkRefused(
                         f"{broker} refuses a subscription: give this user the right to read {topics[0]}"
                     )
-                await link.say_state(True)
+                await link.say_online()
                 heed_cancellation()
                 yield link
             finally:
                 # DISCONNECT makes the broker discard the will.
                 try:
                     async with asyncio.timeout(1):
-                        await link.say_state(False)
+                        await link.say_offline(now_ms())
                 except (aiomqtt.MqttError, TimeoutError):
                     log.debug("offline could not be said", extra={"broker": str(broker)})
     except aiomqtt.MqttError as fault:

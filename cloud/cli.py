@@ -22,7 +22,7 @@ Collects what gateways publish, stores it, confirms it to them, and shows it.
       samples in InfluxDB 1.x; the database is made when it is missing
   gaugeline cloud run --config cloud.yaml
       the same settings in a file: broker, store, state, http, host_id, tariff,
-      forget_after_days; broker and store may be
+      reorder_s (2: how long a message waits for one before it), forget_after_days; broker and store may be
       {url: ..., username: ..., password_file: ...}, a broker at mqtts:// also with ca_file, certificate_file, key_file
 
 While the broker or the database is down the host keeps trying and says so; gateways keep what is not confirmed.
@@ -71,7 +71,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    options = {key: getattr(arguments, key) for key in KEYS if getattr(arguments, key) is not None}
+    given = {key: getattr(arguments, key, None) for key in KEYS}  # not every key has an option
+    options = {key: value for key, value in given.items() if value is not None}
     config = load_config(arguments.config, options)
     logs.start(arguments.verbose)
     asyncio.run(app.run(config))

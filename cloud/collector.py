@@ -27,7 +27,7 @@ from wire.compressed import ALGORITHM
 from wire.errors import PayloadError, StoreDown, UplinkDown, UplinkRefused
 from wire.host_events import Data, NodeBorn
 from wire.host_node import Node
-from wire.host_session import HostSession
+from wire.host_session import REORDER_MS, HostSession
 from wire.ids import NodeId
 from wire.topic import parse_topic
 
@@ -59,6 +59,7 @@ class Collector:
         now_ms: Callable[[], int],
         opened: Callable[[], Awaitable[None]],
         dice: Callable[[], float] = random.random,
+        reorder_ms: int = REORDER_MS,
     ) -> None:
         self._broker, self._host_id = broker, host_id
         self._store, self._ledger, self._state, self._dead_letters = store, ledger, state, dead_letters
@@ -68,7 +69,8 @@ class Collector:
         self._rebirths = Rebirths(dice)
         self._pending = Pending()
         self._link: HostLink | None = None
-        self._session = HostSession()
+        self._reorder_ms = reorder_ms
+        self._session = HostSession(reorder_ms)
         self._offers: list[NodeId] = []  # gateways that were born offering compressed data
         self.writing = asyncio.Lock()
 
@@ -107,8 +109,9 @@ class Collector:
 
     async def _listen(self) -> None:
         """One MQTT session: every message through the session machine, its events to where they belong."""
-        async with connected(self._broker, self._host_id, self._now_ms()) as link:
-            self._link, self._session = link, HostSession(remembered=self._session.remember())
+        async with connected(self._broker, self._host_id, self._now_ms) as link:
+            session = HostSession(self._reorder_ms, self._session.remember())
+            self._link, self._session = link, session
             self._well("broker", str(self._broker))
             try:
                 async for topic, payload in link.messages():

@@ -15,6 +15,7 @@ from cloud.broker import Broker, parse_broker
 from cloud.tls import read_problems
 from wire.certificates import TlsFiles
 from wire.errors import ConfigError
+from wire.host_session import REORDER_MS
 from wire.ids import check_id
 
 EXAMPLE_TARIFF = Path(__file__).parent / "costs" / "tariffs" / "example.yaml"
@@ -40,7 +41,10 @@ StoreChoice = DuckDbFile | InfluxV1
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The host's settings. Paths are relative to cloud.yaml, or to the current folder when given as options."""
+    """The host's settings. Paths are relative to cloud.yaml, or to the current folder when given as options.
+
+    reorder_s: how long a message waits for the ones before it (tck-id-operational-behavior-host-reordering-param).
+    """
 
     broker: Broker = field(default_factory=lambda: Broker("127.0.0.1"))
     store: StoreChoice = field(default_factory=lambda: DuckDbFile(Path("gaugeline.duckdb")))
@@ -49,6 +53,7 @@ class Config:
     host_id: str = "gaugeline"
     tariff: Path = EXAMPLE_TARIFF
     forget_after_days: int = 365
+    reorder_s: float = REORDER_MS / 1000
 
 
 def parse_store(text: str, folder: Path) -> StoreChoice:
@@ -127,6 +132,12 @@ def _path(value: Any, folder: Path) -> Path:
     return folder / _text(value)
 
 
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 60:
+        raise ConfigError(f"{value!r}: seconds are wanted, more than 0 and at most 60")
+    return float(value)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{value!r}: a text is wanted")
@@ -148,6 +159,7 @@ KEYS: Mapping[str, Callable[[Any, Path], Any]] = {
     "host_id": lambda value, _: check_id(_text(value), "host"),
     "tariff": _path,
     "forget_after_days": lambda value, _: _days(value),
+    "reorder_s": lambda value, _: _seconds(value),
 }
 
 

@@ -63,7 +63,7 @@ class Hearing:
             self.figures[event.node, "duplicate_ids"] += 1  # type: ignore[union-attr]  # a sign is of a node
         match event:
             case NodeBorn(node=node):
-                self.live.stale(node)
+                self.live.stale(node, now_ms=now_ms)
                 rebirths.born(node, now_ms)
                 self.stats.counters["births"] += 1
                 log.info("gateway is born", extra={"node": str(node), "protocol": event.protocol or "none"})
@@ -73,8 +73,8 @@ class Hearing:
                     self.live.born(node, device, born)
                     self._births[node, device] = born
                     self.live.update(node, device, _shown(tags), now_ms)
-            case Gone(node=node, device=gone):
-                self.live.stale(node, gone)
+            case Gone(node=node, device=gone, ts_ms=said_ms):
+                self.live.stale(node, gone, now_ms if said_ms is None else said_ms)
                 log.info("gateway or device is gone", extra={"node": str(node), "device": gone or ""})
             case OldDeath():
                 self.stats.counters["deaths_of_older_sessions"] += 1
@@ -138,7 +138,7 @@ class Hearing:
     def nobody(self, session: HostSession, now_ms: int) -> None:
         """The MQTT session is over: nothing that is shown is fresh."""
         for node in session.nodes:
-            self.live.stale(node)
+            self.live.stale(node, now_ms=now_ms)
         self.nodes.gone(session.nodes, now_ms)
 
     def alarms(self, now_ms: int) -> None:

@@ -21,7 +21,8 @@ class LiveTag:
     """The newest value of one tag.
 
     value: None when there never was one, or when the newest sample is BAD. A tag whose device or gateway is gone
-    keeps its last value and stamp and is BAD with Reason.STALE. device '' means the edge node itself.
+    keeps its last value and stamp and is BAD with Reason.STALE; gone_ms: since when, None while it is not known.
+    device '' means the edge node itself.
     version: grows with every change of any tag; what `LiveValues.changed` compares.
     """
 
@@ -36,6 +37,7 @@ class LiveTag:
     quality: Quality = Quality.BAD
     reason: Reason = Reason.STALE
     ts_ms: int | None = None
+    gone_ms: int | None = None
     version: int = 0
 
 
@@ -115,10 +117,10 @@ class LiveValues:
             tag.value, tag.quality, tag.reason = sample.value, sample.quality, sample.reason
             if isinstance(sample.value, float) and not math.isfinite(sample.value):
                 tag.value, tag.quality, tag.reason = None, Quality.BAD, Reason.NOT_A_NUMBER
-            tag.ts_ms, tag.version = sample.ts_ms, self.version
+            tag.ts_ms, tag.gone_ms, tag.version = sample.ts_ms, None, self.version
 
-    def stale(self, node: NodeId, device: str | None = None) -> None:
-        """The device (None: the edge node with all its devices) is gone."""
+    def stale(self, node: NodeId, device: str | None = None, now_ms: int | None = None) -> None:
+        """The device (None: the edge node with all its devices) is gone since now_ms."""
         for (of, name), tags in self._tags.items():
             if of != node or (device is not None and name != device):
                 continue
@@ -126,6 +128,7 @@ class LiveValues:
                 if tag.reason is not Reason.STALE:
                     self.version += 1
                     tag.quality, tag.reason, tag.version = Quality.BAD, Reason.STALE, self.version
+                    tag.gone_ms = now_ms
 
     def forget(self, node: NodeId) -> None:
         """A node that nobody expects any more."""

@@ -15,6 +15,7 @@ from wire.compressed import ALGORITHM
 from wire.delivery import COMPRESSION, CONFIRMED, CONFLICT, REBIRTH, REFILL, Confirmation, parse_confirmation
 from wire.errors import PayloadError, StoreFull
 from wire.payload import decode
+from wire.tag import Datatype
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ HostSaid = Callable[[int, float], None]
 """Hears a host's time in UTC ms, and the seconds since that was published which it answers."""
 
 _LARGEST = 2**63  # SQLite holds 64 bits with sign
+# A command need not repeat the datatype that was born (tck-id-payloads-metric-datatype-not-req).
+_BORN = {REBIRTH: Datatype.BOOLEAN, **dict.fromkeys((CONFIRMED, CONFLICT, REFILL, COMPRESSION), Datatype.STRING)}
 
 
 class Commands:
@@ -48,7 +51,7 @@ class Commands:
     async def handle(self, payload: bytes) -> None:
         """One NCMD. A command that cannot be read or believed is counted and told once per kind."""
         try:
-            found = decode(payload)
+            found = decode(payload, named=_BORN)
             for metric in found.metrics:
                 await self._one(metric.name, metric.value, found.ts_ms)
         except PayloadError as fault:

@@ -187,6 +187,8 @@ class Uplink:
         born = changed and self._publisher is not None
         if self._host.away and (born or self._turns.several):
             raise HostGone(f"host {self._host.host} is offline")
+        if self._host.behind:
+            raise HostGone(f"host {self._host.host} says online with a time before its last STATE: asked anew")
 
     async def _speak(self, client: aiomqtt.Client, session: EdgeSession) -> None:
         await self._subscribed.wait()

@@ -7,6 +7,7 @@ a mistake of ours, never of the network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -143,7 +144,8 @@ class EdgeSession:
 
 
 def _checked(metrics: Iterable[Metric]) -> Iterable[Metric]:
-    for metric in metrics:
+    """In the order of their stamps (none: now), as tck-id-operational-behavior-data-publish-dbirth-order asks."""
+    for metric in sorted(metrics, key=lambda m: math.inf if m.ts_ms is None else m.ts_ms):
         if metric.name is None or metric.datatype is None:
             raise SessionFault("a birth metric needs a name and a datatype")
         if (metric.alias is None) != (metric.name in WITHOUT_ALIAS):

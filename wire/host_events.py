@@ -48,10 +48,11 @@ class DeviceBorn(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """NDEATH (device None) or DDEATH."""
+    """NDEATH (device None) or DDEATH. ts_ms: when, as a DDEATH says it; an NDEATH's time is that of its CONNECT."""
 
     node: NodeId
     device: str | None
+    ts_ms: int | None = None
 
 
 class Data(NamedTuple):

@@ -160,7 +160,7 @@ class HostSession:
             return self._guarded(self._device_birth, topic, payload, data)
         if topic.type == "DDEATH":
             node.forget(topic.device)
-            return [Gone(node.id, topic.device)]
+            return [Gone(node.id, topic.device, payload.ts_ms)]
         return self._guarded(lambda t, p: self._data(t, p, data), topic, payload, data)
 
     def _node_birth(self, topic: Topic, payload: Payload) -> Iterator[Event]:

@@ -95,6 +95,8 @@ def _set_value(out: pb.Payload.Metric, datatype: Datatype, value: Value) -> None
 def _get_value(raw: pb.Payload.Metric, datatype: Datatype) -> Value:
     kind = raw.WhichOneof("value")
     wanted = _FIELD_OF[datatype]
+    if kind == "long_value" and datatype is Datatype.UINT32 and raw.long_value <= 0xFFFFFFFF:
+        return raw.long_value  # as sparkplug-payload of Eclipse Tahu says it
     if kind != wanted:
         raise PayloadError(f"datatype {datatype.name} needs {wanted}, the metric has {kind}")
     if datatype in _SIGNED_32:

@@ -39,6 +39,7 @@ from cloud.store.influx_http import InfluxHttp
 from cloud.window import WindowAuditor
 from tests.cloud.small_gateway import SmallGateway
 from tests.servers import free_port, wait_for_port
+from wire.host_session import REORDER_MS
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,6 +93,7 @@ async def running(
     clock: Callable[[], int] = wall_ms,
     online: bool = True,
     broker: Broker | None = None,
+    reorder_ms: int = REORDER_MS,
 ) -> AsyncIterator[Running]:
     db = StateDb(folder / "state.db")
     await db.open()
@@ -113,7 +115,18 @@ async def running(
 
     broker = broker or Broker("127.0.0.1", port)
     collector = Collector(
-        broker, "gaugeline", kept.store, kept.ledger, state, letters, hearing, stats, clock, restore, lambda: 0.0
+        broker,
+        "gaugeline",
+        kept.store,
+        kept.ledger,
+        state,
+        letters,
+        hearing,
+        stats,
+        clock,
+        restore,
+        lambda: 0.0,
+        reorder_ms,
     )
     collector.remember(remembered(known))
     audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)

@@ -173,7 +173,7 @@ async def test_too_many_incoming_messages_are_a_lost_session(
 ) -> None:
     monkeypatch.setattr("cloud.broker.MOST_INCOMING", 5)
     broker = Broker("127.0.0.1", mosquitto.port)
-    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as mqtt, connected(broker, "gaugeline", 0) as link:
+    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as mqtt, connected(broker, "gaugeline", lambda: 0) as link:
         for i in range(20):
             await mqtt.publish("spBv1.0/plant/NDATA/gw-9", b"%d" % i)
         await asyncio.sleep(0.5)  # nobody takes them

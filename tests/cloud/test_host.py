@@ -42,13 +42,13 @@ def test_a_file_with_everything_overruled_by_options(tmp_path: Path) -> None:
     (tmp_path / "cloud.yaml").write_text(
         "broker: {url: mqtt://box:1884, username: host, password_file: secret}\n"
         "store: {url: influxdb+v1://db/plant, username: me, password_file: secret}\n"
-        "state: s.db\nhttp: 0.0.0.0:80\nhost_id: main\ntariff: t.yaml\n"
+        "state: s.db\nhttp: 0.0.0.0:80\nhost_id: main\ntariff: t.yaml\nreorder_s: 0.5\n"
     )
     config = load_config(tmp_path / "cloud.yaml", {"http": "[::1]:81", "state": "here.db"})
     assert config.broker == Broker("box", 1884, "host", "pass word")
     assert config.store == InfluxV1("http://db:8086", "plant", "me", "pass word")
     assert (config.state, config.tariff) == (Path("here.db"), tmp_path / "t.yaml")
-    assert (config.http, config.host_id) == (("::1", 81), "main")
+    assert (config.http, config.host_id, config.reorder_s) == (("::1", 81), "main", 0.5)
 
 
 def test_all_problems_at_once_with_file_line_and_key(tmp_path: Path) -> None:
@@ -75,6 +75,8 @@ def test_all_problems_at_once_with_file_line_and_key(tmp_path: Path) -> None:
         ("store: influxdb+v1://x:port/y", "1: store"),
         ("store: influxdb+v1://x", "write duckdb:FILE"),
         ("store: 'duckdb:'", "write duckdb:FILE"),
+        ("reorder_s: 0", "1: reorder_s: 0: seconds are wanted"),
+        ("reorder_s: yes", "seconds are wanted"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, problem: str) -> None:

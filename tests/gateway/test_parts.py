@@ -78,6 +78,10 @@ def test_an_older_offline_state_is_ignored_and_every_session_asks_anew() -> None
     assert host.online
     assert host.hear(b'{"online": false, "timestamp": 100}')
     assert not host.online
+    assert not host.hear(b'{"online": true, "timestamp": 99}')
+    assert (host.online, host.behind) == (False, True)
+    host.begin()
+    assert (host.online, host.behind) == (False, False)
     assert host.hear(b'{"online": true, "timestamp": 50}')  # a host whose clock was set back is there
     host.begin()
     assert not host.online

@@ -191,7 +191,7 @@ def test_only_the_death_of_the_last_birth_counts() -> None:
 def test_a_device_that_died_is_not_heard_until_it_is_born_again() -> None:
     edge = Edge()
     edge.born()
-    assert edge.hear(edge.edge.device_death(T0, "pump")) == [Gone(NODE, "pump")]
+    assert edge.hear(edge.edge.device_death(T0, "pump")) == [Gone(NODE, "pump", T0)]
     assert kinds(edge.hear(edge.edge.device_birth(T0, PUMP), edge.data(flow(T0, 1.0)))) == ["DeviceBorn", "Data"]
 
 

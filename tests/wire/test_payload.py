@@ -82,6 +82,19 @@ def test_negative_integers_of_either_custom_are_understood(raw: int, datatype: i
     assert decode(message.SerializeToString()).metrics[0].value == value
 
 
+def test_an_unsigned_number_of_32_bits_is_read_from_either_field() -> None:
+    from wire import sparkplug_pb2 as pb
+
+    for field, value in (("int_value", 4_000_000_000), ("long_value", 4_000_000_000)):
+        message = pb.Payload()
+        setattr(message.metrics.add(name="a", datatype=Datatype.UINT32), field, value)
+        assert decode(message.SerializeToString()).metrics[0].value == value
+    too_large = pb.Payload()
+    too_large.metrics.add(name="a", datatype=Datatype.UINT32).long_value = 2**32
+    with pytest.raises(PayloadError, match="needs int_value"):
+        decode(too_large.SerializeToString())
+
+
 def test_qualities_are_only_those_that_sparkplug_knows() -> None:
     def quality_of(code: int) -> Metric:
         body = encode(
