@@ -138,7 +138,7 @@ def kept_by_outbox(path: Path) -> tuple[int, int]:
 def audited(plant: Plant) -> tuple[int, dict[str, Any]]:
     """`gaugeline cloud audit`: its exit code and its figures."""
     command = gaugeline("cloud", "audit", "--json", "--url", plant.api.url)
-    answer = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
+    answer = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120, start_new_session=True)
     if not answer.stdout:
         raise DemoError(f"no audit: {answer.stderr.strip()}")
     found: dict[str, Any] = json.loads(answer.stdout)

@@ -64,7 +64,9 @@ class Outage:
         command += ["--node", *NODE, "--begin-ms", str(self.begin_ms), "--seconds", str(self.seconds)]
         command += ["--max-mb", str(self.max_mb)]
         with (self.folder / "fill.log").open("wb") as log:
-            answer = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=log)
+            answer = subprocess.run(
+                command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
         if json.loads(answer.stdout)["committed"] != self.seconds * TAGS:
             raise DemoError(f"not all was committed: {answer.stdout!r}")
         self.fill_s, began = time.monotonic() - began, time.monotonic()
@@ -89,7 +91,9 @@ class Outage:
             self.gateway.check()
             self.host.check()
             command = gaugeline("gateway", "status", str(self.site), "--json")
-            answer = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
+            answer = subprocess.run(
+                command, capture_output=True, check=False, text=True, timeout=60, start_new_session=True
+            )
             if answer.returncode == 0:
                 said = json.loads(answer.stdout)
                 if said["uplink"].get("sessions") and said["outbox"]["pending_batches"] < 3 * len(self.devices):
@@ -99,7 +103,9 @@ class Outage:
         """Stops gateway and host, and counts in their files."""
         code = self.gateway.end(20)
         command = gaugeline("cloud", "audit", "--json", "--url", self.api.url)
-        audit = subprocess.run(command, capture_output=True, check=False, text=True, timeout=300)
+        audit = subprocess.run(
+            command, capture_output=True, check=False, text=True, timeout=300, start_new_session=True
+        )
         balance: dict[str, Any] = json.loads(audit.stdout)
         records = self.api.get("/api/records", timeout_s=60.0, kind="drop")
         self.host.end(15)

@@ -182,7 +182,7 @@ class Plant:
     def status(self) -> dict[str, Any]:
         """`gaugeline gateway status`: for waiting, never for judging."""
         command = gaugeline("gateway", "status", str(self.site), "--json")
-        answer = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
+        answer = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60, start_new_session=True)
         found: dict[str, Any] = json.loads(answer.stdout)
         return found
 
