@@ -48,7 +48,7 @@ def _is_live(m: Json, value: int) -> bool:
 
 
 @check("principles-rbe-recommended", "operational-behavior-data-publish-dbirth-change", spoil=spoil.put(
-    lambda e: e.type == "DDATA" and e.who == "edge" and any(_is_live(m, SETPOINT) for m in e.metrics),
+    lambda e: DATA(e) and e.device == "pump" and any(_is_live(m, SETPOINT) for m in e.metrics),
     spoil.note("HOST BACK"), 20))  # fmt: skip
 def what_does_not_change_is_not_said(rec: Recording) -> None:
     live = _live(rec, "setpoint")

@@ -12,7 +12,7 @@ from typing import Any
 from tests.sparkplug.recording import Json
 
 DEVICES = ("pump", "fan", "mill", "kiln", "saw", "press")
-SETPOINT = 4242
+SETPOINT = 61_000  # more than any count
 STRANGE = ("plant", "strange")
 
 
