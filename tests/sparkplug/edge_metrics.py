@@ -11,7 +11,14 @@ from tests.sparkplug.recording import VALUES, Event, Json, Recording
 from tests.sparkplug.table import check
 
 SCENARIO_MS = 120_000
-UNALIASED = {"bdSeq", "Node Control/Rebirth", "Delivery/Confirmed", "Delivery/Refill", "Delivery/Conflict"}
+UNALIASED = {
+    "bdSeq",
+    "Node Control/Rebirth",
+    "Delivery/Confirmed",
+    "Delivery/Refill",
+    "Delivery/Compression",
+    "Delivery/Conflict",
+}
 FIELD_OF = {
     **dict.fromkeys((1, 2, 3, 5, 6, 7), "intValue"), 4: "longValue", 8: "longValue", 13: "longValue", 9: "floatValue",
     10: "doubleValue", 11: "booleanValue", 12: "stringValue", 14: "stringValue",

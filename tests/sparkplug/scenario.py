@@ -142,6 +142,7 @@ class Scenario:
             await self.w.say(_NCMD, body)
             await self.births(had, kind)
             await self.more("edge", "DDATA", count=3)
+            await asyncio.sleep(2.1)  # a request right after births that were asked for has to wait
 
     async def births(self, had: int, why: str) -> None:
         wanted = had + len(plant.DEVICES)
