@@ -91,7 +91,7 @@ def campaign(
     lanes = [of for lane in LANES if (of := [f for f in families if lane(f)])] if short else [list(families)]
     runners = [Runner(folder, ledger, base, short, screen, only_seed, most) for _ in lanes]
     screen.rounds = sum(runners[0].count(f) for f in families if not f.unable())
-    screen.done = sum(r.family != CLOSING for r in ledger.rounds)
+    screen.done = sum(r.family in {f.name for f in families} for r in ledger.rounds)
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
         running = [pool.submit(runner.run, of) for runner, of in zip(runners, lanes, strict=True)]
         try:
