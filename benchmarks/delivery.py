@@ -19,7 +19,7 @@ from benchmarks.result import keep
 TAGS = 1_000
 SECONDS = 15.0
 OUTAGE_S = 40.0
-LAYOUTS = (200, 20)  # tags of a device: the fewer, the more messages
+LAYOUTS = ((200, "{}"), (200, '{"compress": true}'), (20, "{}"))  # tags of a device: the fewer, the more messages
 
 
 def steady(plant: Plant) -> dict[str, float]:
@@ -68,6 +68,7 @@ def outage(plant: Plant) -> dict[str, float]:
         "backlog_batches": float(waiting),
         "drain_s": took,
         "drain_times_real_time": OUTAGE_S / took,
+        "drain_samples_per_s": OUTAGE_S * TAGS / took,
         "live_latency_p99_ms_while_draining": latency["p99"] or float("nan"),
     }
 
@@ -75,11 +76,12 @@ def outage(plant: Plant) -> dict[str, float]:
 def main() -> None:
     figures: dict[str, object] = {"tags": TAGS, "seconds_each": SECONDS, "outage_s": OUTAGE_S}
     with tempfile.TemporaryDirectory() as name:
-        for per_device in LAYOUTS:
-            with running(Path(name) / f"d{per_device}", TAGS, per_device) as plant:
+        for per_device, more in LAYOUTS:
+            what = f"{per_device}_tags_a_device" + ("_compressed" if "compress" in more else "")
+            with running(Path(name) / what, TAGS, per_device, more=more) as plant:
                 found = steady(plant)
-                found |= outage(plant) if True else {}
-            figures |= {f"{key}_{per_device}_tags_a_device": round(value, 2) for key, value in found.items()}
+                found |= outage(plant) if "compress" not in more else {}
+            figures |= {f"{key}_{what}": round(value, 2) for key, value in found.items()}
     keep("delivery", figures)
 
 
