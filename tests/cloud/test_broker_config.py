@@ -206,7 +206,7 @@ async def test_nobody_comes_in_without_a_name(fleet: Fleet) -> None:
             pass
     if fleet.auth == "password":
         with pytest.raises(UplinkRefused):
-            async with connected(dataclasses.replace(fleet.host(), password="wrong"), "gaugeline", 1):
+            async with connected(dataclasses.replace(fleet.host(), password="wrong"), "gaugeline", lambda: 1):
                 pass
 
 
@@ -386,7 +386,7 @@ async def test_the_hosts_own_tls_files_are_judged_and_its_refusal_is_told_in_wor
     }
     for words, files in cases.items():
         with pytest.raises(UplinkRefused, match=words):
-            async with connected(dataclasses.replace(good, tls=files), "gaugeline", 1):
+            async with connected(dataclasses.replace(good, tls=files), "gaugeline", lambda: 1):
                 pass
     text = {"url": f"mqtts://127.0.0.1:{fleet.port}", "ca_file": str(good.tls.ca)}
     config = tmp_path / "cloud.yaml"

@@ -180,7 +180,7 @@ async def test_a_third_party_node_with_templates_is_taken_as_far_as_we_speak(
 async def test_a_flood_is_a_lost_session_and_everything_comes_after_it(
     tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloud.broker.MOST_INCOMING", 200)
+    monkeypatch.setattr("cloud.broker.MOST_INCOMING", 50)
     async with running(tmp_path, mosquitto.port) as host, gateway().connected(mosquitto.port) as gw:
         await until(lambda: host.stats.counters["births"] == 1)
         flood = paho.Client(CallbackAPIVersion.VERSION2)
