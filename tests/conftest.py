@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers import InfluxDB, Mosquitto
 
-# They measure when something happens, which a busy neighbour spoils: they run by themselves, after the others.
+# They measure when something happens, which a busy neighbour spoils: they run after the others, and wait more than they
+# work.
 ALONE = (
     "agent/test_against_",
     "agent/test_bad_input.py",
