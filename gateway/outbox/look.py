@@ -8,9 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import sqlite_utils
+from typing import TYPE_CHECKING, Any
 
 from gateway.outbox import ledger, start
 from gateway.outbox.aside import set_aside_files
@@ -21,6 +19,9 @@ from wire.delivery import BATCH, parse_batch_tag
 from wire.errors import ConfigError, PayloadError
 from wire.payload import decode
 from wire.thinned import REPLACES
+
+if TYPE_CHECKING:
+    import sqlite_utils
 
 STATES = ("unconfirmed", "confirmed", "parked")
 MOST_ROWS = 10_000
@@ -43,6 +44,8 @@ _EPOCHS = (
 
 def answer(db: sqlite3.Connection, path: Path, asked: Mapping[str, Any], now_ms: int) -> JsonObject:
     """asked: what 'summary', 'list', 'show' or 'parked', with their filters. {'error': text} for what is not there."""
+    import sqlite_utils  # 4 MB that only those who look pay
+
     tables = sqlite_utils.Database(db, execute_plugins=False)
     try:
         match asked.get("what"):
