@@ -61,7 +61,7 @@ class _Sent:
 # A live value waits behind the backlog that the host has before it: so long may that take. With the commit windows of
 # both sides it stays below two seconds.
 BACKLOG_TRIP_S = 0.8
-_LEAST_BACKLOG, _FIRST_BACKLOG = 100_000, 500_000
+_LEAST_BACKLOG, _FIRST_BACKLOG = 25_000, 50_000  # a first burst must not make a slow host miss its timer
 _MESSAGE_BYTES = 400  # what a message costs the host beside its bytes, in bytes
 
 

@@ -94,10 +94,11 @@ class BlockBytes:
         self._digest, self._digest_used, self._digest_value = _matrix(names, [f[2] for f in fields], 8)
         self._digest_stamp_at = np.array([len(name) - 10 for name in names])[:, None] + np.arange(8)
         self._rows: NDArray[np.intp] = np.arange(n)
-        self._packed = self._flat() if bool((self._known & ~self._integer).all()) else None
         self._heads = heads
         self._bad: dict[int, tuple[Bytes, Flags]] = {}
         self._bad_names = _bad_names(tags)
+        plain = bool((self._known & ~self._integer).all())
+        self.quick = Quick(self._flat(), self._bools, self._low, self._high) if plain else None
 
     def of(self, block: Block) -> Encodable:
         """block: of this table. GOOD values first, then BAD ones; within each in column order."""
@@ -110,8 +111,6 @@ class BlockBytes:
         good = self._known & (block.quality == Quality.GOOD) & (block.reason == Reason.NONE)
         good &= np.isfinite(values) & (values >= self._low) & (values <= self._high)
         if good.all():
-            if self._packed is not None:
-                return Encodable(*self._packed.of(block.ts_ms, values), ())
             return Encodable(*self._good(block.ts_ms, values, self._rows), ())
         body, digested = self._good(block.ts_ms, values[good], self._rows[good])
         bad = block.quality == Quality.BAD
@@ -226,3 +225,46 @@ def _varint(ts_ms: int) -> Bytes:
     """Six bytes, for stamps between _FIRST_MS and _LAST_MS."""
     sevens = bytes((ts_ms >> shift) & 0x7F | 0x80 for shift in range(0, 7 * _TS_BYTES - 7, 7))
     return np.frombuffer(sevens + bytes([ts_ms >> 35]), np.uint8)
+
+
+class TableBytes:
+    """BlockBytes of a table that are kept for long: a quarter of the memory for as long as every value is GOOD."""
+
+    def __init__(self, tags: TagTable, aliases: Mapping[str, int]) -> None:
+        """As BlockBytes."""
+        self._aliases = aliases  # never the tags: who keeps this by its table would keep the table
+        whole = BlockBytes(tags, aliases)
+        self._quick = whole.quick
+        self._whole = whole if whole.quick is None else None
+
+    def of(self, block: Block) -> Encodable:
+        """As BlockBytes.of."""
+        if self._quick is not None:
+            found = self._quick.of(block)
+            if found is not None:
+                return found
+        if self._whole is None:
+            self._whole = BlockBytes(block.tags, self._aliases)
+        return self._whole.of(block)
+
+
+class Quick(NamedTuple):
+    """What Blocks without anything but GOOD values of fixed width need. bools: the columns that stand in others."""
+
+    packed: _Packed
+    bools: list[int]
+    low: FloatArray
+    high: FloatArray
+
+    def of(self, block: Block) -> Encodable | None:
+        """None for a Block that has something else."""
+        if not _FIRST_MS <= block.ts_ms <= _LAST_MS or block.reason.any() or (block.quality != Quality.GOOD).any():
+            return None
+        values = block.values
+        if self.bools:
+            values = values.copy()
+            values[self.bools] = [block.others.get(column, np.nan) for column in self.bools]
+        # NaN is within nothing; infinity is within the bounds of a double.
+        if not ((values >= self.low) & (values <= self.high) & np.isfinite(values)).all():
+            return None
+        return Encodable(*self.packed.of(block.ts_ms, values), ())

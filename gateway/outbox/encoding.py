@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from gateway.outbox.rows import JsonObject
 from wire.block import Block, Quality, Reason, Sample
-from wire.block_bytes import BlockBytes
+from wire.block_bytes import TableBytes
 from wire.delivery import BATCH, RECORD, BatchTag, bytes_digest, sample_bytes
 from wire.errors import PayloadError
 from wire.ids import NodeId
@@ -18,6 +18,9 @@ from wire.tag import Datatype, TagTable
 
 MAX_BATCH_SAMPLES = 5_000
 """About 150 kB encoded: far below the broker's usual limit, and one resend stays cheap."""
+
+WORTH_A_FORM = 8  # Blocks of a table before it gets one
+MOST_FORMS = 1_000
 
 
 class Encoded(NamedTuple):
@@ -81,10 +84,16 @@ def _fitting(sample: Sample, aliases: Mapping[str, int]) -> Sample:
 
 
 class BlockEncoder:
-    """Blocks as batches, by columns where their table was seen before: a table that comes once is not worth a form."""
+    """Blocks as batches, by columns where their table comes often.
+
+    A form takes 3 to 25 kB. Report by exception makes tables of every set of tags that changed together: few of them
+    are worth one.
+    """
 
     def __init__(self) -> None:
-        self._forms: WeakKeyDictionary[TagTable, tuple[Mapping[str, int], BlockBytes | None]] = WeakKeyDictionary()
+        self._aliases: WeakKeyDictionary[TagTable, Mapping[str, int]] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[TagTable, int] = WeakKeyDictionary()
+        self._forms: WeakKeyDictionary[TagTable, TableBytes] = WeakKeyDictionary()
 
     def batch(
         self, node: NodeId, epoch: str, number: int, device: str, blocks: Sequence[Block], aliases: Mapping[str, int]
@@ -107,14 +116,16 @@ class BlockEncoder:
         content = _Content(count, blocks[0].ts_ms, blocks[-1].ts_ms, b"".join(bodies), digested)
         return _keyed(node, epoch, number, device, content, aliases)
 
-    def _form(self, tags: TagTable, aliases: Mapping[str, int]) -> BlockBytes | None:
-        known = self._forms.get(tags)
-        if known is None or known[0] is not aliases:  # aliases of another configuration, or another file
-            self._forms[tags] = (aliases, None)
-            return None
-        if known[1] is None:
-            self._forms[tags] = known = (aliases, BlockBytes(tags, aliases))
-        return known[1]
+    def _form(self, tags: TagTable, aliases: Mapping[str, int]) -> TableBytes | None:
+        if self._aliases.get(tags) is not aliases:  # another configuration, or another file
+            self._aliases[tags], self._seen[tags] = aliases, 0
+            self._forms.pop(tags, None)
+        form = self._forms.get(tags)
+        if form is None:
+            self._seen[tags] += 1
+            if self._seen[tags] >= WORTH_A_FORM and len(self._forms) < MOST_FORMS:
+                form = self._forms[tags] = TableBytes(tags, aliases)
+        return form
 
 
 def device_runs(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:

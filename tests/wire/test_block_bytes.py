@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wire.block import Block, Quality, Reason, Sample, Value
-from wire.block_bytes import BlockBytes
+from wire.block_bytes import BlockBytes, TableBytes
 from wire.delivery import sample_bytes
 from wire.payload import INTEGERS, Payload, data_metrics, decode, encode
 from wire.tag import Datatype, Tag, TagTable
@@ -67,9 +67,10 @@ def value_of(datatype: Datatype) -> st.SearchStrategy[Value]:
 @settings(max_examples=300)
 def test_columns_give_the_bytes_that_samples_give(given: tuple[TagTable, dict[str, int], list[Block]]) -> None:
     table, aliases, found = given
-    form = BlockBytes(table, aliases)
+    kept, form = TableBytes(table, aliases), BlockBytes(table, aliases)
     for block in found:
         body, digested, left = form.of(block)
+        assert [*kept.of(block)[:2], [*kept.of(block).left]] == [body, digested, [*left]]
         samples = list(block.samples())
         taken = [s for i, s in enumerate(samples) if i not in left]
         in_order = sorted(taken, key=lambda s: (s.quality is Quality.BAD, s.reason))
@@ -108,7 +109,7 @@ def test_a_value_that_its_datatype_cannot_hold_is_left() -> None:
 
 def test_a_form_can_be_used_for_blocks_of_any_stamp_again_and_again() -> None:
     table = TagTable([Tag("a", "d", Datatype.UINT32), Tag("b", "d", Datatype.BOOLEAN)])
-    form = BlockBytes(table, {"a": 300, "b": 5})
+    form = TableBytes(table, {"a": 300, "b": 5})
     for ts_ms, number, flag in [(NOW, 5, True), (NOW + 1, 4_000_000_000, False), (NOW + 2, 0, True)]:
         block = Block(
             ts_ms, table, np.array([number, np.nan]), np.full(2, 192, np.uint8), np.zeros(2, np.uint8), {1: flag}
@@ -117,3 +118,14 @@ def test_a_form_can_be_used_for_blocks_of_any_stamp_again_and_again() -> None:
             Sample(t.name, t.datatype, ts_ms, Quality.GOOD, v) for t, v in zip(table, (number, flag), strict=True)
         ]
         assert form.of(block).body == encode(Payload(metrics=data_metrics(samples, {"a": 300, "b": 5})))
+
+
+def test_a_table_of_numbers_without_integers_takes_the_quick_way_and_gives_the_same() -> None:
+    table = TagTable([Tag("a", "d", Datatype.FLOAT), Tag("b", "d", Datatype.BOOLEAN), Tag("c", "d", Datatype.DOUBLE)])
+    aliases = {"a": 1, "b": 200, "c": 70_000}
+    kept, form = TableBytes(table, aliases), BlockBytes(table, aliases)
+    good, fine = np.full(3, 192, np.uint8), np.zeros(3, np.uint8)
+    for value in (0.5, -1e30, 1e39, math.inf, math.nan):
+        block = Block(NOW, table, np.array([value, np.nan, value]), good, fine, {1: True})
+        assert [*kept.of(block)[:2], [*kept.of(block).left]] == [*form.of(block)[:2], [*form.of(block).left]]
+    assert kept.of(Block(NOW, table, np.array([1.5, np.nan, 2.5]), good, fine, {1: False})).left == ()
