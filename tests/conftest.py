@@ -34,6 +34,7 @@ ALONE = (
     "gateway/test_screen.py",
     "gateway/test_outbox_disk.py",
     "gateway/test_outbox_proof.py",
+    "gateway/test_outbox_thin_uplink.py",
     "gateway/test_uplink.py",
     "sparkplug/",
 )

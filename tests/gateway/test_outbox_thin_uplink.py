@@ -34,10 +34,10 @@ async def test_thinned_batches_go_out_as_history_are_understood_and_confirmed(
                 outbox.append(taken(*[block(T0 + i * 1000 + k) for k in range(250)]))
                 await outbox.flush()
                 await asyncio.sleep(0)
-            await h.until(lambda: any(REPLACES in x.names for x in h.of("DDATA", "pump")))
+            await h.until(lambda: any(REPLACES in x.names for x in h.of("DDATA", "pump")), 90)
             h.confirm = True
             # What was heard before: a host that holds the first version confirms its thinned one, so do we here.
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(120):
                 while (await outbox.pending())[0]:
                     await asyncio.sleep(0.05)
             pump = (await outbox.status())["devices"]["pump"]
