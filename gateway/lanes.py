@@ -109,7 +109,7 @@ class Lanes:
 
     def backlog_sent(self, batch: Batch, now_s: float) -> None:
         self._published(batch)
-        self.window.sent(batch.id, len(batch.body), now_s)
+        self.window.sent(batch.id, len(batch.body), now_s, backlog=True)
 
     def _published(self, batch: Batch) -> None:
         self.published.setdefault(batch.epoch, Ranges()).add(batch.number, batch.number)

@@ -88,7 +88,9 @@ class ResendWindow:
         self._smooth_s: float | None = None
         self._deviation_s = 0.0
         self._sent: dict[int, _Sent] = {}
+        self._of_backlog: dict[int, int] = {}
         self._bytes = 0
+        self._under_way = 0  # of it: live values take their place beside it
         self._was_slow = False
         self._backlog = min(_FIRST_BACKLOG, size)  # the share of `size` that backlog may fill
 
@@ -110,7 +112,7 @@ class ResendWindow:
     @property
     def open_for_backlog(self) -> bool:
         """True while the host keeps up: what waits there before a live value is bounded by the time that it takes."""
-        return self.open and self._bytes + _MESSAGE_BYTES * len(self._sent) < self._backlog
+        return self.open and self._under_way < self._backlog
 
     @property
     def timer_s(self) -> float:
@@ -124,13 +126,16 @@ class ResendWindow:
         """Smoothed time from publish to confirmation; None before the first."""
         return self._smooth_s
 
-    def sent(self, i: int, size: int, now_s: float) -> None:
+    def sent(self, i: int, size: int, now_s: float, backlog: bool = False) -> None:
         """Notes that a batch goes out now; once more when it was under way already."""
         before = self._sent.get(i)
         if before is None:
             wait = self.timer_s
             self._sent[i] = _Sent(size, now_s, now_s + wait, wait)
             self._bytes += size
+            if backlog:
+                self._of_backlog[i] = size + _MESSAGE_BYTES
+                self._under_way += size + _MESSAGE_BYTES
         else:
             before.wait_s = min(self._max_s, before.wait_s * 2)
             before.due_s = now_s + before.wait_s
@@ -144,6 +149,7 @@ class ResendWindow:
     def confirmed(self, i: int, now_s: float) -> None:
         """A batch is stored, parked or gone; its round trip is measured when it was sent once."""
         sent = self._sent.pop(i, None)
+        self._under_way -= self._of_backlog.pop(i, 0)
         if sent is None:
             return
         self._bytes -= sent.size
@@ -163,6 +169,7 @@ class ResendWindow:
     def forget(self, i: int) -> None:
         """A batch that the outbox no longer holds."""
         sent = self._sent.pop(i, None)
+        self._under_way -= self._of_backlog.pop(i, 0)
         self._bytes -= sent.size if sent is not None else 0
 
     def due(self, now_s: float, limit: int = 100) -> list[int]:
@@ -180,6 +187,8 @@ class ResendWindow:
     def clear(self) -> None:
         """A new session: nothing is under way. What was measured stays."""
         self._sent.clear()
+        self._of_backlog.clear()
+        self._under_way = 0
         self._bytes = 0
 
 

@@ -110,7 +110,7 @@ def drained(trip_s: Callable[[int], float], batches: int = 3000, size: int = 4_0
         while not window.open_for_backlog:
             now_s, done = under_way.pop(0)
             window.confirmed(done, now_s)
-        window.sent(i, size, now_s)
+        window.sent(i, size, now_s, backlog=True)
         under_way.append((now_s + trip_s(window.bytes), i))
         most = max(most, window.bytes) if i > batches // 2 else 0
     return most
@@ -126,3 +126,10 @@ def test_a_slow_host_gets_as_much_backlog_as_it_takes_in_under_a_second() -> Non
 
 def test_a_host_that_only_crawls_still_gets_some() -> None:
     assert 20_000 < drained(lambda under_way: 5.0) <= 60_000
+
+
+def test_live_values_under_way_leave_the_backlog_its_place() -> None:
+    window = ResendWindow()
+    for i in range(100):
+        window.sent(i, 4_000, 0.0)
+    assert window.open_for_backlog
