@@ -218,10 +218,10 @@ async def test_a_cancellation_passes_at_once_and_leaves_the_line_usable(kind: ty
         for _ in range(2):
             waiting = asyncio.create_task(end.ask(driver, role))
             await asyncio.sleep(0.03 if role == "silent" else 0)
-            start_s = time.monotonic()
             assert waiting.cancel()
-            await asyncio.wait([waiting])
-            assert waiting.cancelled() and time.monotonic() - start_s < 0.3
+            for _ in range(100):  # turns of the event loop, none of which waits for anything
+                await asyncio.sleep(0)
+            assert waiting.cancelled()
             await right(end, driver)
 
 
