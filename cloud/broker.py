@@ -175,8 +175,7 @@ async def connected(broker: Broker, host_id: str, now_ms: Callable[[], int]) -> 
         queues.append(_Incoming(maxsize))
         return queues[-1]
 
-    met: list[ssl.SSLError] = []
-    tls = None if broker.tls is None else await asyncio.to_thread(tls_context, broker.tls, met.append)
+    tls = None if broker.tls is None else await asyncio.to_thread(tls_context, broker.tls)
     client = aiomqtt.Client(
         broker.host,
         broker.port,
@@ -214,10 +213,10 @@ async def connected(broker: Broker, host_id: str, now_ms: Callable[[], int]) -> 
                     log.debug("offline could not be said", extra={"broker": str(broker)})
     except aiomqtt.MqttError as fault:
         said = str(fault)
-        if isinstance(fault.__context__, ssl.SSLError):
-            met.append(fault.__context__)
-        if met and broker.tls is not None and (what := words(met[-1], broker.host, broker.tls)):
-            raise UplinkRefused(f"{broker}: {what}") from fault
+        if tls is not None and broker.tls is not None:
+            met = fault.__context__ if isinstance(fault.__context__, ssl.SSLError) else tls.fault
+            if met is not None and (what := words(met, broker.host, broker.tls)):
+                raise UplinkRefused(f"{broker}: {what}") from fault
         if any(words in said for words in _REFUSED):
             raise UplinkRefused(f"{broker} refuses this host ({said}): {REFUSED_HELP}") from fault
         raise UplinkDown(f"{broker}: {said}") from fault

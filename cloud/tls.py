@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from wire.certificates import Problem, TlsFiles, judge, outdated
+from wire.certificates import Overheard, Problem, TlsFiles, client_context, judge, outdated
 from wire.errors import UplinkRefused
 
 _OTHERS = 0o007  # permission bits of those who are neither owner nor group
@@ -30,15 +28,14 @@ def read_problems(files: TlsFiles) -> list[str]:
     return [f"{problem.which}: {named[problem.which]} {problem.text}" for problem in found]
 
 
-def tls_context(files: TlsFiles, told: Callable[[ssl.SSLError], None]) -> ssl.SSLContext:
-    """Ready to connect. told: hears what paho drops, the alert that comes after the handshake. Raises UplinkRefused."""
+def tls_context(files: TlsFiles) -> Overheard:
+    """Ready to connect. Raises UplinkRefused with what is wrong with which file."""
     problems = read_problems(files)
     dated: list[Path] = [path for path in (files.ca, files.certificate) if path is not None and not problems]
     problems += [f"{path} {why}" for path in dated if (why := outdated(path.read_bytes(), datetime.now(UTC)))]
     if problems:
         raise UplinkRefused("; ".join(problems))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = client_context()
     try:
         if files.ca is None:
             context.load_default_certs()
@@ -48,16 +45,4 @@ def tls_context(files: TlsFiles, told: Callable[[ssl.SSLError], None]) -> ssl.SS
             context.load_cert_chain(files.certificate, files.key)
     except (ssl.SSLError, OSError) as fault:
         raise UplinkRefused(f"TLS cannot use {', '.join(str(path) for path in files if path)}: {fault}") from fault
-
-    class Socket(ssl.SSLSocket):
-        def recv(self, *arguments: Any) -> bytes:
-            try:
-                return super().recv(*arguments)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                raise
-            except ssl.SSLError as fault:
-                told(fault)
-                raise
-
-    context.sslsocket_class = Socket
     return context

@@ -10,8 +10,7 @@ import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.config.convert import Broker
-from gateway.tls import Overheard
-from wire.certificates import words
+from wire.certificates import Overheard, words
 from wire.edge_session import Message
 from wire.errors import UplinkDown, UplinkRefused
 from wire.ids import NodeId

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from wire.certificates import Problem, TlsFiles, judge, outdated
+from wire.certificates import Overheard, Problem, TlsFiles, client_context, judge, outdated
 from wire.errors import UplinkRefused
 
 _OTHERS = 0o007  # permission bits of those who are neither owner nor group
@@ -43,18 +42,11 @@ def outdated_files(files: TlsFiles) -> list[str]:
     return [f"{path} {why}" for path, why in told if why]
 
 
-class Overheard(ssl.SSLContext):
-    """A context that remembers why its connection was refused: paho drops the alert that comes after the handshake."""
-
-    fault: ssl.SSLError | None = None
-
-
 def tls_context(files: TlsFiles) -> Overheard:
     """Ready to connect. Raises UplinkRefused with what is wrong with which file."""
     if problems := [problem.text for problem in read_problems(files)] or outdated_files(files):
         raise UplinkRefused("; ".join(problems))
-    context = Overheard(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = client_context()
     try:
         if files.ca is None:
             context.load_default_certs()
@@ -65,16 +57,4 @@ def tls_context(files: TlsFiles) -> Overheard:
     except (ssl.SSLError, OSError) as fault:
         given = ", ".join(str(path) for _, path in _named(files) if path is not None)
         raise UplinkRefused(f"TLS cannot use {given}: {fault}") from fault
-
-    class Socket(ssl.SSLSocket):
-        def recv(self, *arguments: Any) -> bytes:
-            try:
-                return super().recv(*arguments)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                raise
-            except ssl.SSLError as fault:
-                context.fault = fault
-                raise
-
-    context.sslsocket_class = Socket
     return context

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -29,6 +29,31 @@ class Problem(NamedTuple):
 
     which: str
     text: str
+
+
+class Overheard(ssl.SSLContext):
+    """A client's context that remembers why its connection was refused: paho drops the alert after the handshake."""
+
+    fault: ssl.SSLError | None = None
+
+
+def client_context() -> Overheard:
+    """TLS 1.2 or newer, still without authorities and certificate."""
+    context = Overheard(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    class Socket(ssl.SSLSocket):
+        def recv(self, *arguments: Any) -> bytes:
+            try:
+                return super().recv(*arguments)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLError as fault:
+                context.fault = fault
+                raise
+
+    context.sslsocket_class = Socket
+    return context
 
 
 def judge(ca: bytes | None, certificate: bytes | None, key: bytes | None) -> list[Problem]:
