@@ -140,7 +140,7 @@ def test_ten_thousand_tags_cost_what_is_read_of_them() -> None:
         return device({"name": "t", "address": 0, "count": tags, "source": {"kind": "random_walk", "mean": 500}})
 
     assert made(10_000).at(1)["t09000"] != made(10_000).at(2)["t09000"]
-    assert read(made(10_000)) == read(made(1_000)) < 100 * 50
+    assert read(made(10_000)) < 1.05 * read(made(1_000)) < 100 * 50
     assert calls_made(lambda: RegisterMap(made(10_000).signals)) < 10_000 * 70
 
 
