@@ -92,7 +92,7 @@ class Publisher:
 
     async def _reborn(self) -> None:
         """Before every message of data: births that are wanted go ahead, and data waits until they are due."""
-        while hold_s := self._rebirths.hold_s(time.monotonic()):
+        while hold_s := self._rebirths.hold_s(time.monotonic()):  # noqa: ASYNC110  # a time, not a state
             # In small steps: births of another cause are due at once.
             await asyncio.sleep(min(hold_s, HOLD_STEP_S))
         if causes := self._rebirths.due(time.monotonic()):

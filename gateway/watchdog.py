@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -128,11 +127,11 @@ class Watchdog:
 
     def status(self) -> dict[str, Any]:
         """What the status says of this process."""
-        buckets = [(None if bound == math.inf else bound, count) for bound, count in self.lag.cumulative()]
         return {
             "stalled": list(self.stalled),
             "loop": {
-                "worst_s": round(self.lag.worst_s, 4), "lag_sum_s": round(self.lag.sum_s, 6), "lag_buckets": buckets
+                "worst_s": round(self.lag.worst_s, 4), "lag_sum_s": round(self.lag.sum_s, 6),
+                "lag_buckets": self.lag.buckets(),
             },
             "box": self.box.figures(),
             "kernel_clock": clock(),
