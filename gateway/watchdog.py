@@ -11,7 +11,8 @@ from dataclasses import fields
 from typing import Any
 
 from agent.status import LineStatus, UnitStatus
-from gateway.box import Box, clock
+from gateway.box import Box
+from gateway.clock import kernel_clock
 from gateway.clock import now_ms
 from gateway.config import Site
 from gateway.history import History
@@ -134,7 +135,7 @@ class Watchdog:
                 "lag_buckets": self.lag.buckets(),
             },
             "box": self.box.figures(),
-            "kernel_clock": clock(),
+            "kernel_clock": kernel_clock()._asdict(),
         }  # fmt: skip
 
     def _tell(self, text: str) -> None:

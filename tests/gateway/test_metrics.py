@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.box import Box, clock, temperatures
+from gateway.box import Box, temperatures
+from gateway.clock import kernel_clock
 from gateway.cli import main
 from gateway.config import load_site
 from gateway.metrics import exposition
@@ -331,7 +332,7 @@ def test_the_box_tells_of_itself_and_a_zone_that_cannot_be_read_is_left_out(tmp_
     figures = box.figures()
     assert figures["rss_bytes"] > 10e6
     assert figures["threads"] >= 1
-    assert clock()["state"] in ("synchronised", "not synchronised", "unknown")
+    assert kernel_clock().state in ("synchronised", "not synchronised", "unknown")
     for name, temp in (("thermal_zone0", "48312\n"), ("thermal_zone1", "nothing")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "temp").write_text(temp)
