@@ -12,8 +12,7 @@ from typing import Any
 
 from agent.status import LineStatus, UnitStatus
 from gateway.box import Box
-from gateway.clock import kernel_clock
-from gateway.clock import now_ms
+from gateway.clock import kernel_clock, now_ms
 from gateway.config import Site
 from gateway.history import History
 from gateway.notify import Notifier

@@ -17,8 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.box import Box, temperatures
-from gateway.clock import kernel_clock
 from gateway.cli import main
+from gateway.clock import kernel_clock
 from gateway.config import load_site
 from gateway.metrics import exposition
 from gateway.problems import problems
