@@ -40,6 +40,12 @@ class Gap:
     def complete(self, now_ms: int) -> bool:
         return now_ms >= self.due_ms or all(first is not None for _, first in self.lines.values())
 
+    def span(self, now_ms: int) -> tuple[int, int]:
+        """From the first last poll to the last first one, as far as they are known."""
+        last = [last for last, _ in self.lines.values() if last is not None]
+        first = [first for _, first in self.lines.values() if first is not None]
+        return min(last, default=0), max(first, default=now_ms)
+
     def lines_json(self) -> str:
         rows = [{"line": n, "last_poll_ms": last, "first_new_ms": first} for n, (last, first) in self.lines.items()]
         return json.dumps(rows, separators=(",", ":"))

@@ -20,7 +20,7 @@ from gateway.outbox.database import Damaged, damaged
 from gateway.outbox.file import OutboxFile
 from gateway.outbox.pending import MAX_SAMPLES, Pending
 from gateway.outbox.rows import AliasRow, Batch, Committed, Confirmed, JsonObject
-from gateway.timekeeper import Known, News
+from gateway.time_news import Known, News
 from wire.delivery import Confirmation
 from wire.errors import StoreFull
 from wire.ids import NodeId

@@ -23,7 +23,7 @@ from gateway.outbox.pending import Pending
 from gateway.outbox.rows import Batch, Committed
 from gateway.outbox.salvage import Salvaged
 from gateway.outbox.store import Outbox
-from gateway.timekeeper import Known
+from gateway.time_news import Known
 from tests.gateway.field import LINES, TAGS, block, taken
 from tests.gateway.outboxes import NODE, T0, commit_at, content, opened, records, waiting
 from wire.errors import StoreFull
