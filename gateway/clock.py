@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -36,11 +37,16 @@ class KernelClock(NamedTuple):
     max_error_s: float | None
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def kernel_clock() -> KernelClock:
     """Asks the kernel (adjtimex); whichever NTP program runs tells it."""
     found = _Timex()
     try:
-        state: int = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(found))
+        state: int = _libc().adjtimex(ctypes.byref(found))
     except (OSError, AttributeError):
         state = -1
     if state < 0:
