@@ -1,47 +1,13 @@
-"""Figures of the box: this process' CPU, memory and files, the board's temperature, the state of the clock."""
+"""Figures of the box: this process' CPU, memory and files, and the board's temperature."""
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 _THERMAL = Path("/sys/class/thermal")
-# adjtimex(2): the return value of a clock that nobody keeps right, and the bit that says the same.
-_TIME_ERROR, _STA_UNSYNC = 5, 0x40
-
-
-class _Timex(ctypes.Structure):
-    """The beginning of struct timex; the rest is room that the kernel fills."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 256),
-    )
-
-
-def clock() -> dict[str, Any]:
-    """state: 'synchronised', 'not synchronised', or 'unknown' where the kernel does not say.
-
-    max_error_s: how wrong the kernel thinks that it may be; None when nobody keeps the clock.
-    """
-    found = _Timex()
-    try:
-        state: int = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(found))
-    except (OSError, AttributeError):
-        state = -1
-    if state < 0:
-        return {"state": "unknown", "max_error_s": None}
-    if state == _TIME_ERROR or found.status & _STA_UNSYNC:
-        return {"state": "not synchronised", "max_error_s": None}
-    return {"state": "synchronised", "max_error_s": found.maxerror / 1e6}
 
 
 def temperatures(folder: Path = _THERMAL) -> dict[str, float]:

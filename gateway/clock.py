@@ -4,12 +4,56 @@ from __future__ import annotations
 
 import ctypes
 import time
+from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 # adjtimex(2): the kernel counts as synchronised until nobody has corrected it for long (maxerror reaches 16 s).
 _UNSYNCHRONISED = 0x40  # STA_UNSYNC
 _TIME_ERROR = 5
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of struct timex (adjtimex(2)); the rest is room for the kernel to write to."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 512),
+    )
+
+
+class KernelClock(NamedTuple):
+    """state: 'synchronised', 'not synchronised', or 'unknown' where the kernel does not say.
+
+    max_error_s: how wrong the kernel thinks that it may be; None when nobody keeps the clock.
+    """
+
+    state: str
+    max_error_s: float | None
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def kernel_clock() -> KernelClock:
+    """Asks the kernel (adjtimex); whichever NTP program runs tells it."""
+    found = _Timex()
+    try:
+        state: int = _libc().adjtimex(ctypes.byref(found))
+    except (OSError, AttributeError):
+        state = -1
+    if state < 0:
+        return KernelClock("unknown", None)
+    if state == _TIME_ERROR or found.status & _UNSYNCHRONISED:
+        return KernelClock("not synchronised", None)
+    return KernelClock("synchronised", found.maxerror / 1e6)
 
 
 def now_ms() -> int:
@@ -46,7 +90,6 @@ class MachineClocks:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
-        self._libc = ctypes.CDLL(None, use_errno=True)
 
     def boot_id(self) -> str:
         return (self._root / "proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -58,26 +101,9 @@ class MachineClocks:
         return now_ms()
 
     def synchronised(self) -> bool:
-        """Asks the kernel (adjtimex); whichever NTP program runs tells it."""
-        timex = _Timex()
-        state: int = self._libc.adjtimex(ctypes.byref(timex))
-        return state not in (-1, _TIME_ERROR) and not timex.status & _UNSYNCHRONISED
+        return kernel_clock().state == "synchronised"
 
     def keeps_time(self) -> bool:
         """A board (it has a device tree) without a clock chip begins with the time of its last stop, or with 1970."""
         board = (self._root / "proc/device-tree/model").exists()
         return not board or any((self._root / "sys/class/rtc").glob("rtc*"))
-
-
-class _Timex(ctypes.Structure):
-    """The beginning of struct timex (adjtimex(2)); the rest is room for the kernel to write to."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_char * 512),
-    )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.time_news import FAR_MS
+
 
 def clock_lines(clock: dict[str, Any]) -> Iterator[str]:
     """clock: that part of the status."""
@@ -14,7 +16,10 @@ def clock_lines(clock: dict[str, Any]) -> Iterator[str]:
     if waiting := clock.get("waiting_samples"):
         yield f"clock: {waiting} samples wait for their time; nothing is lost"
     if (ahead_ms := clock.get("ahead_ms", 0)) > 1000:
-        yield f"clock: the newest sample is {ahead_ms / 1000:.0f} s ahead of the clock, which makes others UNCERTAIN"
+        far = "; start NTP, or connect to a host that agrees with this clock" if ahead_ms > FAR_MS else ""
+        yield (
+            f"clock: the newest sample is {ahead_ms / 1000:.0f} s ahead of the clock, which makes others UNCERTAIN{far}"
+        )
     if steps := clock.get("steps_on_record"):
         last = steps[-1]
         yield f"clock: {len(steps)} steps on record, the last by {last['by_ms'] / 1000:+.1f} s at {_utc(last['to_ms'])}"

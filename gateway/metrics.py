@@ -3,7 +3,7 @@ by site.yaml (lines, devices) or by short lists of words (kinds, causes, states)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -114,10 +114,8 @@ def _outbox(status: Status) -> Families:
     yield _gauge("outbox_gap_lines", "Lines with a gap on record, over all starts", len(status["gaps"]))
     yield _counter("outbox_commits", "Commits", outbox["commits"])
     yield _counter("outbox_commit_failures", "Commits that the disk refused", outbox["failures"])
-    took = Metric("gaugeline_outbox_commit_seconds", "Time of a commit, over the last 1,000", "summary")
-    took.add_sample("gaugeline_outbox_commit_seconds", {"quantile": "0.99"}, outbox["commit_ms_p99"] / 1000)
-    took.add_sample("gaugeline_outbox_commit_seconds_count", {}, outbox["commits"])
-    yield took
+    about = "Time of a commit: encoding, writing and syncing"
+    yield _histogram("outbox_commit_seconds", about, outbox["commit_took"]["buckets"], outbox["commit_took"]["sum_s"])
 
 
 def _samples(devices: Mapping[str, Mapping[str, int]]) -> Families:
@@ -199,7 +197,14 @@ def _box(box: Status, clock: Status) -> Families:
 
 
 def _loop(loop: Status) -> Families:
-    found = HistogramMetricFamily("gaugeline_event_loop_lag_seconds", "How much later than wanted the loop woke")
-    buckets = [("+Inf" if bound is None else str(bound), count) for bound, count in loop["lag_buckets"]]
-    found.add_metric([], buckets, sum_value=loop["lag_sum_s"])
-    yield found
+    about = "How much later than wanted the loop woke"
+    yield _histogram("event_loop_lag_seconds", about, loop["lag_buckets"], loop["lag_sum_s"])
+
+
+def _histogram(
+    name: str, about: str, buckets: Sequence[tuple[float | None, int]], sum_s: float
+) -> HistogramMetricFamily:
+    """buckets: (upper bound in seconds, count up to it), as gateway.histogram gives them; the last bound is None."""
+    found = HistogramMetricFamily(f"gaugeline_{name}", about)
+    found.add_metric([], [("+Inf" if bound is None else str(bound), n) for bound, n in buckets], sum_value=sum_s)
+    return found

@@ -28,6 +28,7 @@ BACKLOG_CHUNK = 50
 BACKLOG_BYTES = 500_000
 COUNTERS_EVERY_S = 2.0
 SHOW_EVERY_S = 1.0
+HOLD_STEP_S = 0.05
 
 Send = Callable[[Message], Awaitable[None]]
 
@@ -73,6 +74,7 @@ class Publisher:
             await self._settle()
             await self._say_counters()
             if not more:
+                self._rebirths.idle()
                 await self._rest()
 
     async def births(self) -> None:
@@ -89,8 +91,12 @@ class Publisher:
         await self._last_word.wait()
 
     async def _reborn(self) -> None:
+        """Before every message of data: births that are wanted go ahead, and data waits until they are due."""
+        while hold_s := self._rebirths.hold_s(time.monotonic()):  # noqa: ASYNC110  # a time, not a state
+            # In small steps: births of another cause are due at once.
+            await asyncio.sleep(min(hold_s, HOLD_STEP_S))
         if causes := self._rebirths.due(time.monotonic()):
-            self._rebirths.done(time.monotonic())
+            self._rebirths.done(time.monotonic(), self._lanes.live_waiting + BACKLOG_CHUNK)
             self._counters["rebirths"] += 1
             for cause in causes:
                 self._counters[f"rebirths: {cause}"] += 1
@@ -117,7 +123,10 @@ class Publisher:
         self._counters_said, self._counters_at = snapshot, time.monotonic()
 
     async def _live_lane(self) -> None:
-        while (item := self._lanes.next_live()) is not None:
+        while True:
+            await self._reborn()
+            if (item := self._lanes.next_live()) is None:
+                return
             if isinstance(item, StateChange):
                 await self._state(item)
             else:
@@ -138,9 +147,8 @@ class Publisher:
     async def _batch(self, batch: Batch, body: bytes) -> None:
         """A batch of a device that is not born finds it born again, null and BAD, until its backlog is gone.
 
-        The batch may be the first with an alias of a new configuration: its birth goes ahead.
+        The batch may be the first with an alias of a new configuration: its birth went ahead (_reborn).
         """
-        await self._reborn()
         if batch.device and batch.device not in self._session.born:
             now = self._clock()
             birth: DeviceBirth = self._book.dead(batch.device, self._retired, now)
@@ -148,6 +156,7 @@ class Publisher:
             await self._send(self._session.device_birth(now, birth))
         self._session.inflated = self._commands.all_inflate
         await self._send(self._session.data(self._clock(), batch.device, body))
+        self._rebirths.said()
         self._counters["published"] += 1
 
     async def _resend(self) -> bool:
@@ -159,6 +168,7 @@ class Publisher:
         for i in set(due) - {batch.id for batch in found}:
             self._lanes.window.forget(i)
         for batch in found:
+            await self._reborn()
             self._lanes.backlog_sent(batch, time.monotonic())
             self._counters["resent"] += 1
             await self._batch(batch, as_historical(batch.body))
@@ -180,6 +190,7 @@ class Publisher:
         for batch in found:
             if batch.id in lanes.window:
                 continue
+            await self._reborn()
             self._tokens -= 1
             lanes.backlog_sent(batch, time.monotonic())
             self._counters["backlog"] += 1
@@ -200,11 +211,13 @@ class Publisher:
         if not self._shown or self._lanes.todo or now_s - self._shown_at < SHOW_EVERY_S:
             return
         self._shown_at = now_s
-        for device, samples in self._shown.again().items():
-            if device in self._session.born and device not in self._draining:
-                body = self._book.unkeyed(device, samples)
-                await self._send(self._session.data(self._clock(), device, body))
-                self._counters["shown_again"] += 1
+        for device in self._shown.owed:
+            await self._reborn()
+            for samples in self._shown.again(device).values():
+                if device in self._session.born and device not in self._draining:
+                    body = self._book.unkeyed(device, samples)
+                    await self._send(self._session.data(self._clock(), device, body))
+                    self._counters["shown_again"] += 1
 
     async def _settle(self) -> None:
         """Where no host confirms: what went out long enough before counts as delivered."""
@@ -226,6 +239,8 @@ class Publisher:
         if last is None and now_s - self._counters_at < COUNTERS_EVERY_S:
             return
         snapshot = await self._outbox.snapshot()
+        if self._rebirths.next_s() is not None:
+            return  # births go ahead, and say the counters themselves
         # A long backlog makes the counting itself slow: it must not take more than a twentieth of the time.
         self._counters_at = time.monotonic() + 20 * (time.monotonic() - now_s)
         if snapshot != self._counters_said or last is not None:

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 from agent.line import LONGEST_BACK_OFF_S
 from agent.spec import LineSpec
+from gateway.histogram import Histogram
 
-BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-
-class LoopLag:
+class LoopLag(Histogram):
     """How much later than wanted the event loop woke, as a histogram and as the worst of about a minute."""
 
     def __init__(self, recent: int = 240) -> None:
-        """recent: how many observations `worst_s` looks back at."""
-        self.counts = [0] * (len(BUCKETS_S) + 1)
-        self.sum_s = 0.0
-        self._recent: deque[float] = deque(maxlen=recent)
-
-    def observe(self, late_s: float) -> None:
-        late_s = max(0.0, late_s)
-        self.counts[bisect_left(BUCKETS_S, late_s)] += 1
-        self.sum_s += late_s
-        self._recent.append(late_s)
-
-    @property
-    def worst_s(self) -> float:
-        return max(self._recent, default=0.0)
-
-    def cumulative(self) -> list[tuple[float, int]]:
-        """(upper bound in seconds, observations up to it), the last bound infinite."""
-        found, total = [], 0
-        for bound, count in zip((*BUCKETS_S, math.inf), self.counts, strict=True):
-            total += count
-            found.append((bound, total))
-        return found
+        super().__init__(recent)
 
 
 class Progress:

@@ -12,11 +12,17 @@ COMMANDED_EVERY_S = 2.0
 
 
 class Rebirths:
-    """want, until due says so, then done."""
+    """want, until due says so, then done. Data is held back from the wish on (hold_s), as the specification asks.
+
+    A host that asks without end would hold all data back for ever. So what waited while births were held back goes out
+    right behind them, before the next wish holds anything: `done` is told how much that is, `said` counts it down.
+    """
 
     def __init__(self) -> None:
         self._wanted: dict[str, None] = {}
         self._done_s = float("-inf")
+        self._held = False
+        self._owed = 0  # messages of data that go out before another wish of the host holds data back
 
     def want(self, cause: str) -> None:
         self._wanted[cause] = None
@@ -24,6 +30,7 @@ class Rebirths:
     def covered(self) -> None:
         """Births are said anyway: a new session."""
         self._wanted.clear()
+        self._held, self._owed = False, 0
 
     def due(self, now_s: float) -> tuple[str, ...]:
         """The causes for which births are to be said now; what only the host asks for may have to wait."""
@@ -36,6 +43,26 @@ class Rebirths:
             return None
         return self._done_s + COMMANDED_EVERY_S if set(self._wanted) == {COMMAND} else float("-inf")
 
-    def done(self, now_s: float) -> None:
+    def hold_s(self, now_s: float) -> float:
+        """How long data waits for births that are wanted and not due yet; 0 when it may go out."""
+        due_s = self.next_s()
+        if due_s is None or self._owed:
+            return 0.0
+        wait_s = max(0.0, due_s - now_s)
+        self._held = self._held or wait_s > 0
+        return wait_s
+
+    def done(self, now_s: float, waiting: int = 0) -> None:
+        """Births are said now. waiting: how much data has waited for them, if any had to."""
         self._done_s = now_s
         self._wanted.clear()
+        self._owed = waiting if self._held else 0
+        self._held = False
+
+    def said(self) -> None:
+        """One message of data went out."""
+        self._owed = max(0, self._owed - 1)
+
+    def idle(self) -> None:
+        """Nothing more is there to be said: nothing is owed."""
+        self._owed = 0

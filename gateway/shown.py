@@ -59,14 +59,21 @@ class Shown:
             if before is None or before.ts_ms <= m.ts_ms:
                 kept[tag.name] = Sample(tag.name, tag.datatype, m.ts_ms, m.quality, m.value, m.reason)
 
-    def again(self) -> dict[str, list[Sample]]:
-        """device -> samples to say as live now; they are owed no more."""
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """Devices of which something may have to be said again."""
+        return tuple(self._owed_ms)
+
+    def again(self, only: str = "") -> dict[str, list[Sample]]:
+        """device -> samples to say as live now; they are owed no more. only: this device alone."""
         found: dict[str, list[Sample]] = {}
-        for device, owed_ms in self._owed_ms.items():
+        for device in [only] if only else self.owed:
+            owed_ms = self._owed_ms.pop(device, None)
+            if owed_ms is None:
+                continue  # a birth has said it meanwhile
             born = self._born.get(device, {})
             newest = {**self._kept.get(device, {}), **self._book.newest(device)}
             samples = [s for s in newest.values() if s.ts_ms <= owed_ms and born.get(s.name) != s.ts_ms]
             if samples:
                 found[device] = samples
-        self._owed_ms.clear()
         return found

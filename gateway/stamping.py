@@ -11,6 +11,7 @@ import numpy as np
 from agent.pipeline import Sink, Taken
 from gateway.births import Latest
 from gateway.outbox.store import Outbox
+from gateway.time_news import FAR_MS, Step
 from gateway.timekeeper import STEP_MS, Timekeeper
 from wire.block import Block, Quality, Reason
 
@@ -28,6 +29,11 @@ class Rising:
         for device, ms in high_water.items():
             self._before[device] = max(ms, self._before.get(device, -1))
             self._tops[device] = max(ms, self._tops.get(device, -1))
+
+    def begin_anew(self, step: Step) -> None:
+        """What was never right does not count any more."""
+        for of in (self._before, self._tops, *self._newest.values()):
+            of.update({key: step.lowered(ms) for key, ms in of.items()})
 
     def above(self, block: Block, ms: int) -> int:
         """ms, or one more than the newest of the Block's tags."""
@@ -69,6 +75,13 @@ class Stamper:
             return block if stamp == block.ts_ms else replace(block, ts_ms=stamp)
         return replace(doubted(block), ts_ms=stamp)
 
+    def begin_anew(self, step: Step) -> None:
+        self._rising.begin_anew(step)
+
+    @property
+    def newest_ms(self) -> int:
+        return self._rising.newest_ms
+
     def ahead_ms(self) -> int:
         """How far the newest stamp is ahead of the clock."""
         return max(0, self._rising.newest_ms - self._keeper.now_ms())
@@ -91,6 +104,7 @@ class StampingSink:
         self._waiting = Rising()
         self._polls: dict[str, tuple[int, int]] = {}  # line -> first and last poll while the time was unknown
         self._direct = False
+        self._anew: Step | None = None
         self.taken: Counter[str] = Counter()  # line -> what it has given so far, also polls in which all was suppressed
 
     async def begin(self) -> None:
@@ -101,14 +115,26 @@ class StampingSink:
 
     async def _go_direct(self) -> None:
         self._stamper.begin(await self._outbox.high_water())
+        if self._anew is not None:  # it may not be committed yet
+            self._stamper.begin_anew(self._anew)
         # Nothing may have come in between: it would be behind the queue again.
         self._direct = not self._outbox.behind
 
     def tell(self) -> None:
         """Passes on what happened to the clock."""
         news = self._keeper.news()
+        for word in news:
+            if isinstance(word, Step) and word.floor_ms is not None:
+                self._anew = word
+                self._stamper.begin_anew(word)
         if news or not self._keeper.known:
             self._outbox.clock(news, self._keeper.known)
+
+    def look_ahead(self) -> None:
+        """Stamps that are far ahead of a time that is sure were never right: new ones do not wait for it to come."""
+        if self._direct and self._stamper.ahead_ms() > FAR_MS and self._keeper.sure:
+            self._keeper.begin_anew(self._stamper.newest_ms, self._keeper.now_ms())
+            self.tell()
 
     async def append(self, taken: Taken) -> None:
         self.taken[taken.line] += 1

@@ -27,6 +27,7 @@ class TimeWatch:
         while True:
             self._keeper.look()
             self._sink.tell()
+            self._sink.look_ahead()
             await self._ask()
             await asyncio.sleep(LOOK_S)
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from gateway.clock import Clocks
 from gateway.host_time import HostTime
+from gateway.time_news import FAR_MS, How, Known, News, Step
 
 log = logging.getLogger(__name__)
 
 Trust = Literal["auto", "plausible", "host", "ntp"]
-How = Literal["ntp", "plausible", "host", "boot"]
 
 EARLIEST_MS = 1_735_689_600_000
 """2025-01-01: before this program. An earlier wall clock was never set."""
@@ -29,36 +29,8 @@ SLACK_MS = 10_000
 SURE_MS = 1_000
 """The host's time is good enough for GOOD when it is off by less; LOOSE_MS is the most that is used at all."""
 LOOSE_MS = 30_000
+_AGREE_MS = 60_000  # two clocks that say the same this far back: neither of them is alone
 _PATIENCE_MS = 30_000  # how long a better answer of the host is waited for
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The time of this boot is known, or better known: UTC = time since boot + offset_ms."""
-
-    boot_id: str
-    offset_ms: int
-    how: How
-    certain: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """UTC went from from_ms to to_ms in an instant. how: by which clock."""
-
-    boot_id: str
-    from_ms: int
-    to_ms: int
-    how: How
-
-    def record(self) -> dict[str, Any]:
-        return {
-            "kind": "clock_step", "boot": self.boot_id, "from_ms": self.from_ms, "to_ms": self.to_ms,
-            "by_ms": self.to_ms - self.from_ms, "how": self.how,
-        }  # fmt: skip
-
-
-News = Known | Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +117,28 @@ class Timekeeper:
                 break
         return boot_ms + found.offset_ms, found.certain
 
+    @property
+    def sure(self) -> bool:
+        """True when two agree on the time: the kernel and its NTP, or this machine's clock and the host's.
+
+        On a machine whose own clock is not trusted the host alone.
+        """
+        if not self.known or not self._segments[-1].certain:
+            return False
+        host = self._host.offset(self._clocks.boot_ms())
+        agrees = host is not None and abs(host[0] - self._segments[-1].offset_ms) + host[1] <= _AGREE_MS
+        return agrees or (self.synchronised and self.how == "ntp")
+
+    def begin_anew(self, newest_ms: int, floor_ms: int) -> None:
+        """newest_ms, the newest stamp, was never right: stamps begin anew above floor_ms. Only while sure."""
+        boot_ms = self._clocks.boot_ms()
+        step = Step(self.boot_id, newest_ms, boot_ms + self._segments[-1].offset_ms, self.how or "boot", floor_ms)
+        self._newest_ms = step.to_ms
+        self._news.append(step)
+        log.warning(
+            "newest stamp was never right, stamps begin anew", extra={"from_ms": newest_ms, "to_ms": step.to_ms}
+        )
+
     def news(self) -> list[News]:
         """What happened since it was asked last, in order."""
         found, self._news = self._news, []
@@ -178,13 +172,19 @@ class Timekeeper:
 
     def host_said(self, host_ms: int, age_s: float) -> None:
         """A required host stamped an answer to what was published age_s ago."""
-        if not max(EARLIEST_MS, self._newest_ms - SLACK_MS) <= host_ms < LATEST_MS:
+        if not EARLIEST_MS <= host_ms < LATEST_MS:
+            return
+        if host_ms < self._newest_ms - SLACK_MS and not self._two_say(host_ms):
             return
         boot_ms = self._clocks.boot_ms()
         self._host.heard(host_ms, boot_ms - round(age_s * 1000), boot_ms)
         if self._host_since_ms is None:
             self._host_since_ms = boot_ms
         self.look()
+
+    def _two_say(self, host_ms: int) -> bool:
+        """Host and wall clock are far behind the newest stamp: then it is the stamp that is wrong."""
+        return host_ms < self._newest_ms - FAR_MS and abs(self._clocks.wall_ms() - host_ms) <= _AGREE_MS
 
     def _by_host(self, boot_ms: int) -> None:
         found = self._host.offset(boot_ms)
@@ -225,6 +225,8 @@ class Timekeeper:
         if how != "boot":
             self.refused_ms = None
         self._segments = [*self._segments[-15:], _Segment(boot_ms, offset_ms, certain)]
+        if before is None and self._newest_ms > boot_ms + offset_ms + FAR_MS and self.sure:
+            self.begin_anew(self._newest_ms, offset_ms - 1)  # what waits for its stamp was taken in this boot
         self._news.append(Known(self.boot_id, offset_ms, how, certain))
         if before is None:
             log.info("time is known", extra={"how": how, "certain": certain})

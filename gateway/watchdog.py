@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,8 +11,8 @@ from dataclasses import fields
 from typing import Any
 
 from agent.status import LineStatus, UnitStatus
-from gateway.box import Box, clock
-from gateway.clock import now_ms
+from gateway.box import Box
+from gateway.clock import kernel_clock, now_ms
 from gateway.config import Site
 from gateway.history import History
 from gateway.notify import Notifier
@@ -128,14 +127,14 @@ class Watchdog:
 
     def status(self) -> dict[str, Any]:
         """What the status says of this process."""
-        buckets = [(None if bound == math.inf else bound, count) for bound, count in self.lag.cumulative()]
         return {
             "stalled": list(self.stalled),
             "loop": {
-                "worst_s": round(self.lag.worst_s, 4), "lag_sum_s": round(self.lag.sum_s, 6), "lag_buckets": buckets
+                "worst_s": round(self.lag.worst_s, 4), "lag_sum_s": round(self.lag.sum_s, 6),
+                "lag_buckets": self.lag.buckets(),
             },
             "box": self.box.figures(),
-            "kernel_clock": clock(),
+            "kernel_clock": kernel_clock()._asdict(),
         }  # fmt: skip
 
     def _tell(self, text: str) -> None:

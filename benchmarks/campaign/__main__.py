@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from benchmarks.campaign import databases, disks, kills, links, messages, outage, self_test, table, twins
+from benchmarks.campaign import clocks, databases, disks, kills, links, messages, outage, self_test, table, twins
 from benchmarks.campaign.family import Family
 from benchmarks.campaign.ledger import Ledger, Round
 from benchmarks.campaign.runner import CLOSING, Runner
@@ -30,15 +30,18 @@ FAMILIES: tuple[Family, ...] = (
     *disks.FAMILIES,
     *databases.FAMILIES,
     *twins.FAMILIES,
+    *clocks.FAMILIES,
 )
 
 _LINES = (*kills.FAMILIES, *links.FAMILIES)
+_ELSEWHERE = (*outage.FAMILIES, *_LINES, *self_test.FAMILIES, *clocks.FAMILIES)
 # In the short form beside each other, each with plants of its own; the long one takes them one by one.
 LANES: tuple[Callable[[Family], bool], ...] = (
     lambda family: family in outage.FAMILIES,
     lambda family: family in _LINES,
     lambda family: family in self_test.FAMILIES or family.store == "influx",
-    lambda family: family.store == "duckdb" and family not in (*outage.FAMILIES, *_LINES, *self_test.FAMILIES),
+    lambda family: family in clocks.FAMILIES,
+    lambda family: family.store == "duckdb" and family not in _ELSEWHERE,
 )
 CODE = ("wire", "agent", "gateway", "cloud", "firmware_sim", "benchmarks/campaign")
 """Rounds count together as long as none of these has changed."""

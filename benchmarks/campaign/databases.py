@@ -6,16 +6,17 @@ import json
 import random
 import shutil
 import signal
+import subprocess
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.campaign.family import Family, pause
 from benchmarks.campaign.judge import audited
-from benchmarks.campaign.messages import Intruder
-from benchmarks.campaign.plant import HOST, Plant, kill, now_ms
+from benchmarks.campaign.plant import GATEWAY, GROUP, Plant, kill, now_ms
 from benchmarks.campaign.rough_link import Weather
+from firmware_sim.demo.processes import gaugeline
 from tests.servers import InfluxDB
-from wire.delivery import REFILL
 
 
 def _influx(plant: Plant) -> InfluxDB:
@@ -51,7 +52,7 @@ def _slow(plant: Plant, dice: random.Random) -> None:
 
 
 def _restored(plant: Plant, dice: random.Random) -> None:
-    """The host's files are set back; the campaign asks the gateway with `Delivery/Refill` for what they lack."""
+    """The host's files are set back; the operator's command asks the gateway for what they lack."""
     files, backup = plant.folder / "host", plant.folder / "backup"
     plant.the_host.end(15)
     began = now_ms()
@@ -65,9 +66,16 @@ def _restored(plant: Plant, dice: random.Random) -> None:
     plant.start_host()
     plant.wait_flowing()
     _wait_for_loss(plant)
-    intruder = Intruder(plant.broker.port)
-    intruder.say(REFILL, json.dumps({"host": HOST, "from_ms": began - 5000, "to_ms": now_ms()}))
-    intruder.close()
+    refill(plant, began - 5000, now_ms() + 1000)
+
+
+def refill(plant: Plant, from_ms: int, to_ms: int) -> None:
+    """`gaugeline cloud audit --refill FROM TO`, as an operator says it. Raises RuntimeError when it asks nobody."""
+    times = [datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") for ms in (from_ms, to_ms)]
+    command = gaugeline("cloud", "audit", "--refill", *times, "--json", "--url", plant.api.url)
+    answer = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120, start_new_session=True)
+    if answer.returncode or json.loads(answer.stdout) != {"asked": [f"{GROUP}/{GATEWAY}"], "away": []}:
+        raise RuntimeError(f"`cloud audit --refill` ended with {answer.returncode}: {answer.stdout}{answer.stderr}")
 
 
 def _wait_for_loss(plant: Plant) -> None:
@@ -82,7 +90,7 @@ def _wait_for_loss(plant: Plant) -> None:
 
 
 FAMILIES = (
-    Family("restored-backup", 10, 1, "the host's database set back; refill asked for by the campaign", _restored),
+    Family("restored-backup", 10, 1, "the host's database set back; refill by `cloud audit --refill`", _restored),
     Family("database-down", 30, 1, "InfluxDB stopped, killed, frozen or cut off", _down, store="influx",
            timeout_s=90.0),
     Family("database-slow", 10, 1, "200 ms for every write to InfluxDB", _slow, store="influx"),

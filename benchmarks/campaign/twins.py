@@ -1,4 +1,4 @@
-"""Two gateways with one id, and a clock that jumps."""
+"""Two gateways with one id."""
 
 from __future__ import annotations
 
@@ -23,11 +23,4 @@ def _twins(plant: Plant, dice: random.Random) -> None:
     plant.gateway.start()
 
 
-def _no_clock() -> str:
-    return "gateways take the system's clock; to set it would set that of everything else here too"
-
-
-FAMILIES = (
-    Family("two-gateways", 10, 1, "two gateways with one id, each with its own outbox", _twins),
-    Family("clock-steps", 10, 1, "the clock jumps back and forth", _twins, unable=_no_clock),
-)
+FAMILIES = (Family("two-gateways", 10, 1, "two gateways with one id, each with its own outbox", _twins),)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings the servers that the tests start themselves, mosquitto, InfluxDB and Chromium, and foreign Modbus devices to
 # test against (libmodbus, which a test compiles a slave with, and mbpoll), strace, with which tests see what was
-# synced to the disk before it was sent, and wrong clocks (faketime), from Debian's packages.
+# synced to the disk before it was sent, from Debian's packages.
 # Only what is missing is installed. Their services are masked first, so that nothing runs on this machine
 # afterwards but what the tests start on free ports of 127.0.0.1 and end again.
 set -euo pipefail
@@ -13,7 +13,6 @@ command -v chromium >/dev/null || missing+=(chromium)
 [ -e /usr/include/modbus/modbus.h ] || missing+=(libmodbus-dev)
 command -v mbpoll >/dev/null || missing+=(mbpoll)
 command -v strace >/dev/null || missing+=(strace)
-command -v faketime >/dev/null || missing+=(faketime)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 # Playwright's own driver is linked against it; a minimal Debian has it not.
 ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1' || [ -e /usr/lib/$(uname -m)-linux-gnu/libatomic.so.1 ] || missing+=(libatomic1)
@@ -23,7 +22,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 
 if ! command -v apt-get >/dev/null; then
   say "these programs are missing and this is no Debian machine: ${missing[*]}"
-  say "install them by hand so that mosquitto, influxd (InfluxDB 1.x), chromium, mbpoll, strace, faketime and gcc are on the PATH"
+  say "install them by hand so that mosquitto, influxd (InfluxDB 1.x), chromium, mbpoll, strace and gcc are on the PATH"
   exit 1
 fi
 

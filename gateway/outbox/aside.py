@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.outbox.rows import JsonObject
+from gateway.outbox.salvage import Salvaged, salvage
+from wire.ids import NodeId
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +21,20 @@ _TAKEN_OVER = {
     "high_water": "INSERT OR IGNORE INTO high_water(device, ts_ms) VALUES (?, ?)",
     "line_poll": "INSERT OR IGNORE INTO line_poll(line, polled_ms) VALUES (?, ?)",
     "setting": "INSERT OR IGNORE INTO setting(key, value) VALUES (?, ?)",
+    "boot": "INSERT OR IGNORE INTO boot VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "unstamped_refused": "INSERT OR IGNORE INTO unstamped_refused VALUES (?, ?, ?, ?, ?)",
+    "refusal": "INSERT OR IGNORE INTO refusal VALUES (?, ?, ?, ?, ?)",
 }
 _READ = {
     "alias": "SELECT alias, device, tag, datatype, unit FROM alias",
     "high_water": "SELECT device, ts_ms FROM high_water",
     "line_poll": "SELECT line, polled_ms FROM line_poll",
     "setting": "SELECT key, value FROM setting",
+    # The offset is the time of every sample of that boot: what lies before 1970 or after 2099 is none.
+    "boot": "SELECT id, boot_id, offset_ms, certain, how, off_by_ms, from_ms, to_ms, samples FROM boot"
+    " WHERE offset_ms IS NULL OR offset_ms BETWEEN 0 AND 4102444800000",
+    "unstamped_refused": "SELECT boot, device, samples, first_ms, last_ms FROM unstamped_refused",
+    "refusal": "SELECT device, from_ms, to_ms, samples, since_ms FROM refusal",
     "epoch": "SELECT id, epoch FROM epoch ORDER BY id DESC LIMIT 1",
     "unconfirmed": "SELECT count(*), coalesce(sum(samples), 0) FROM unconfirmed WHERE device <> ''",
 }
@@ -39,6 +49,7 @@ class Aside:
     size: int
     running: bool
     found: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    unstamped: Salvaged = field(default_factory=lambda: Salvaged(0, None))
 
     @property
     def last_epoch(self) -> tuple[int, str]:
@@ -47,7 +58,10 @@ class Aside:
         return (int(rows[0][0]), str(rows[0][1])) if rows else (0, "")
 
     def record(self) -> JsonObject:
-        """What the host is told. lost: unconfirmed batches of the file, null where they cannot be counted."""
+        """What the host is told. lost: unconfirmed batches of the file, null where they cannot be counted.
+
+        unstamped: samples without a time, those that were taken over and those that were not.
+        """
         counted = self.found.get("unconfirmed")
         lost = {"batches": counted[0][0], "samples": counted[0][1]} if counted else None
         return {
@@ -58,6 +72,7 @@ class Aside:
             "when": "running" if self.running else "start",
             "epoch": self.last_epoch[1],
             "lost": lost,
+            "unstamped": self.unstamped._asdict(),
         }
 
 
@@ -82,14 +97,20 @@ def set_aside_files(path: Path) -> list[str]:
     return sorted(p.name for p in path.parent.glob(f"{path.name}.corrupt-*") if not p.name.endswith(("-wal", "-shm")))
 
 
-def take_over(db: sqlite3.Connection, aside: Aside, aliases: Sequence[tuple[Any, ...]] = ()) -> None:
+def take_over(
+    db: sqlite3.Connection, aside: Aside, node: NodeId, most_bytes: int, aliases: Sequence[tuple[Any, ...]] = ()
+) -> None:
     """Within a transaction on the new file. aliases: rows that a running session uses, ahead of what was read.
 
-    An alias stays what it was, stamps go on rising, and ids of batches go on above the old ones.
+    An alias stays what it was, stamps go on rising, and ids of batches go on above the old ones. Samples without a
+    time, which nobody else has, come along as far as they are whole; most_bytes of them.
     """
     db.executemany(_TAKEN_OVER["alias"], aliases)
     for table, sql in _TAKEN_OVER.items():
         db.executemany(sql, aside.found.get(table, []))
+    aside.unstamped = salvage(db, aside.file, node, most_bytes)
+    if aside.unstamped != (0, 0):
+        log.warning("samples without a time in the damaged outbox", extra=aside.unstamped._asdict())
 
 
 def _readable(aside: Path) -> dict[str, list[tuple[Any, ...]]]:

@@ -10,7 +10,7 @@ import sqlite3
 from typing import NamedTuple
 
 from gateway.outbox.rows import JsonObject
-from gateway.timekeeper import Known, Step
+from gateway.time_news import Known, Step
 
 _SHOWN = 50
 
@@ -144,10 +144,28 @@ def _refusals(db: sqlite3.Connection) -> list[JsonObject]:
     ]  # fmt: skip
 
 
+def placed_between(db: sqlite3.Connection, from_ms: int, to_ms: int) -> list[JsonObject]:
+    """Boots that never knew the time, as far as their samples were placed in this time."""
+    rows = db.execute(
+        "SELECT boot_id, from_ms, to_ms, samples FROM boot"
+        " WHERE samples > 0 AND how IN ('between', 'before', 'squeezed') AND to_ms >= ? AND from_ms <= ? ORDER BY id",
+        (from_ms, to_ms),
+    )
+    return [dict(zip(("boot", "from_ms", "to_ms", "samples"), row, strict=True)) for row in rows]
+
+
 def stepped(db: sqlite3.Connection, step: Step) -> JsonObject:
     record = step.record()
     db.execute("INSERT INTO clock_step(record) VALUES (?)", (json.dumps(record),))
+    begin_anew(db, step)
     return record
+
+
+def begin_anew(db: sqlite3.Connection, step: Step) -> None:
+    """Where stamps begin anew: what was never right is no newest stamp any more."""
+    if step.floor_ms is not None:
+        db.execute("UPDATE high_water SET ts_ms = ? WHERE ts_ms > ?", (step.floor_ms, step.beyond_ms))
+        db.execute("UPDATE line_poll SET polled_ms = ? WHERE polled_ms > ?", (step.floor_ms, step.beyond_ms))
 
 
 def listed(db: sqlite3.Connection) -> JsonObject:

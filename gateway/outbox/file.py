@@ -18,7 +18,7 @@ from gateway.outbox.records import (
     remember_refusals,
 )
 from gateway.outbox.rows import NUMBERS, AliasRow, Batch, Confirmed, GapLine, JsonObject, Window
-from gateway.timekeeper import Known
+from gateway.time_news import Known, Step
 from wire.block import Block
 from wire.delivery import Confirmation
 from wire.edge_session import next_bd_seq
@@ -52,6 +52,9 @@ class OutboxFile(OpenFile):
             " ON CONFLICT DO UPDATE SET polled_ms = excluded.polled_ms",
             window.last_poll.items(),
         )
+        for word in window.clock:
+            if isinstance(word, Step):
+                boots.begin_anew(self.db, word)  # once more: the window began with stamps of before
         self._advance_gap(window.first_poll)
 
     def _refuses(self) -> bool:
@@ -97,7 +100,10 @@ class OutboxFile(OpenFile):
         if gap.poll(first_poll):
             self.db.execute("UPDATE gap SET lines = ? WHERE epoch_id = ?", (gap.lines_json(), self._epoch_id))
         if self.time_known and gap.complete(self._clock()):
-            self._record([start.gap_record(gap.epoch, gap.previous, gap.reason, gap.lines_json())])
+            record = start.gap_record(gap.epoch, gap.previous, gap.reason, gap.lines_json())
+            if boots_between := boots.placed_between(self.db, *gap.span(self._clock())):
+                record["boots"] = boots_between
+            self._record([record])
             self.db.execute("UPDATE gap SET recorded = 1 WHERE epoch_id = ?", (self._epoch_id,))
             self._gap = None
 

@@ -126,11 +126,14 @@ class OpenFile:
     def _first_words(self, aside: Aside | None, above: int, wal_is_missing: bool) -> None:
         now = self._clock()
         if aside is not None:
-            take_over(self.db, aside, start.alias_rows(self.aliases, self._tags))
+            rows = start.alias_rows(self.aliases, self._tags)
+            take_over(self.db, aside, self._node, wal_bytes(self._max_bytes) // 2, rows)
+            self.unstamped.reload()
             above = max(above, aside.last_epoch[0])
         self._epoch_id, self.epoch = start.new_epoch(self.db, now, above)
         self.aliases = start.register_aliases(self.db, self._tags)
-        self._gap = start.open_gap(self.db, self._epoch_id, self.epoch, self._lines, now)
+        lost = aside.last_epoch[1] if aside is not None and not aside.running else None
+        self._gap = start.open_gap(self.db, self._epoch_id, self.epoch, self._lines, now, lost)
         records = start.unrecorded_gaps(self.db, self._epoch_id) + ledger.settle(self.db, self._epoch_id)
         records += due_refusals(self.db, self.epoch, now + 1)
         if aside is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from agent.pipeline import Taken
 from gateway.outbox.rows import Window
-from gateway.timekeeper import News
+from gateway.time_news import News
 
 # 200,000 samples as Blocks are about 20 MB; at 1,000 samples/s that is 200 s of a disk that does not answer.
 MAX_SAMPLES = 200_000

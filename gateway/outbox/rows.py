@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from gateway.timekeeper import News
+from gateway.time_news import News
 from wire.block import Block
 from wire.tag import Datatype
 

@@ -40,6 +40,12 @@ class Gap:
     def complete(self, now_ms: int) -> bool:
         return now_ms >= self.due_ms or all(first is not None for _, first in self.lines.values())
 
+    def span(self, now_ms: int) -> tuple[int, int]:
+        """From the first last poll to the last first one, as far as they are known."""
+        last = [last for last, _ in self.lines.values() if last is not None]
+        first = [first for _, first in self.lines.values() if first is not None]
+        return min(last, default=0), max(first, default=now_ms)
+
     def lines_json(self) -> str:
         rows = [{"line": n, "last_poll_ms": last, "first_new_ms": first} for n, (last, first) in self.lines.items()]
         return json.dumps(rows, separators=(",", ":"))
@@ -63,13 +69,21 @@ def new_epoch(db: sqlite3.Connection, now_ms: int, above: int = 0) -> tuple[int,
     return int(row[0]), epoch
 
 
-def open_gap(db: sqlite3.Connection, epoch_id: int, epoch: str, lines: Sequence[str], now_ms: int) -> Gap | None:
-    """The gap since the run before, made durable at once; None at the very first start."""
-    before = db.execute("SELECT epoch, clean FROM epoch WHERE id < ? ORDER BY id DESC LIMIT 1", (epoch_id,)).fetchone()
-    if before is None:
+def open_gap(
+    db: sqlite3.Connection, epoch_id: int, epoch: str, lines: Sequence[str], now_ms: int, lost: str | None = None
+) -> Gap | None:
+    """The gap since the run before, made durable at once; None at the very first start.
+
+    lost: the epoch of that run ('' when nobody knows), where its file was found damaged; reason 'damaged'.
+    """
+    before: tuple[str, int] | None = db.execute(
+        "SELECT epoch, clean FROM epoch WHERE id < ? ORDER BY id DESC LIMIT 1", (epoch_id,)
+    ).fetchone()
+    if before is None and lost is None:
         return None
+    previous, reason = (lost, "damaged") if before is None else (before[0], "stopped" if before[1] else "killed")
     last: dict[str, int] = dict(db.execute("SELECT line, polled_ms FROM line_poll").fetchall())
-    gap = Gap(epoch, before[0], "stopped" if before[1] else "killed", now_ms + GAP_WAIT_MS)
+    gap = Gap(epoch, previous or "", reason, now_ms + GAP_WAIT_MS)
     gap.lines = {line: [last.get(line), None] for line in lines}
     db.execute(
         "INSERT INTO gap(epoch_id, previous, reason, lines) VALUES (?, ?, ?, ?)",

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -14,13 +13,14 @@ from typing import Any, TypeVar
 
 from agent.pipeline import Taken
 from gateway.config.convert import OutboxSettings
+from gateway.histogram import Histogram
 from gateway.outbox import look
 from gateway.outbox.aside import set_aside_files
 from gateway.outbox.database import Damaged, damaged
 from gateway.outbox.file import OutboxFile
 from gateway.outbox.pending import MAX_SAMPLES, Pending
 from gateway.outbox.rows import AliasRow, Batch, Committed, Confirmed, JsonObject
-from gateway.timekeeper import Known, News
+from gateway.time_news import Known, News
 from wire.delivery import Confirmation
 from wire.errors import StoreFull
 from wire.ids import NodeId
@@ -55,7 +55,7 @@ class Outbox:
         self._pending = Pending(min(max_pending, settings.max_bytes // 16 // 40))
         self._flushing = asyncio.Lock()
         self._stop = asyncio.Event()
-        self._took_s: deque[float] = deque(maxlen=1000)
+        self._took = Histogram(recent=1000)
         self.commits = 0
         self.failures = 0
         self.renewals = 0  # times that the file was found damaged while running
@@ -77,8 +77,7 @@ class Outbox:
     @property
     def commit_p99_ms(self) -> float:
         """99th percentile over the last 1,000 commits, encoding included."""
-        took = sorted(self._took_s)
-        return round(1000 * took[int(len(took) * 0.99)], 3) if took else 0.0
+        return round(1000 * self._took.quantile_s(0.99), 3)
 
     async def open(self, tags: Mapping[str, Sequence[Tag]], lines: Sequence[str]) -> None:
         """tags: device -> all that can be appended. Raises StoreFull, ConfigError."""
@@ -172,7 +171,7 @@ class Outbox:
                 raise
             finally:
                 self._waiting, self._moving = self._file.unstamped.rows, False
-            self._took_s.append(time.monotonic() - began)
+            self._took.observe(time.monotonic() - began)
             self.commits += 1
             self._told("")
 
@@ -255,6 +254,7 @@ class Outbox:
                 "when_full": self._settings.when_full,
                 "set_aside": set_aside_files(self._settings.path),
                 "commit_ms_p99": self.commit_p99_ms,
+                "commit_took": self._took.status(),
             },
             "clock": clock,
             "devices": totals,

@@ -14,7 +14,8 @@ from gateway.outbox import boots
 from gateway.outbox.encoding import Encoded
 from gateway.outbox.ledger import count
 from gateway.outbox.rows import ROW_OVERHEAD, JsonObject, Window
-from gateway.timekeeper import STEP_MS, Known
+from gateway.time_news import Known
+from gateway.timekeeper import STEP_MS
 from wire.block import Quality, Reason, Sample
 from wire.delivery import BATCH
 from wire.payload import decode

@@ -15,8 +15,10 @@ from benchmarks.campaign.judge import Counted, Verdict, closing_problems, verdic
 from benchmarks.campaign.ledger import Ledger, Round
 from benchmarks.campaign.rough_link import Meddler
 from benchmarks.campaign.runner import CLOSING, seed_of
+from benchmarks.campaign.stamps import Boot, Wall, judged
 from benchmarks.campaign.witness import Finding, Kill, Served, Stop, Truth, find, unrecorded
 from firmware_sim.demo.host_api import Row
+from tests.machine import no_machine
 
 SEED = 3
 SERVED: Served = {("d1", "a"): [(t, float(t)) for t in range(10_000, 20_000, 100)]}
@@ -35,7 +37,8 @@ def test_every_fault_of_the_short_form_loses_and_doubles_nothing(tmp_path: Path)
     assert [(r.family, r.seed, r.verdict.problems) for r in rounds if not r.good] == []
     not_run = {name for name, row in found.items() if "not_run" in row}
     disks = {"outbox-disk-full", "store-disk-full"} if no_small_disks() else set()
-    assert not_run == {"clock-steps", "half-open-host"} | disks
+    clocks = {"clock-steps"} if no_machine() else set()
+    assert not_run == {"half-open-host"} | disks | clocks
     ran = [row for row in found.values() if "not_run" not in row]
     assert all(row["samples"] > 0 and row["rounds"] > 0 for row in ran), found
     assert found["outbox-full"]["drops_recorded"] > 10_000
@@ -256,3 +259,73 @@ def test_a_disk_is_filled_to_its_last_block(tmp_path: Path) -> None:
         filler.unlink()
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+NOON_MS = 1_800_000_000_000
+HOUR_MS = 3_600_000
+YEAR_MS = 365 * 24 * HOUR_MS
+
+
+class Clocked:
+    """Answers of one tag while the clock was an hour ahead for a while, then a year; the last boot but one had no time.
+
+    One answer every 10 s, so that none is near a step.
+    """
+
+    def __init__(self) -> None:
+        self.wall, self.t = Wall(), [NOON_MS + 10_000 * i for i in range(60)]
+        for after, offset in ((10, HOUR_MS), (20, 0), (30, YEAR_MS), (40, 0)):
+            self.wall.set(self.t[after] - 5000, offset)
+        self.boots = [Boot(self.t[50], self.t[54], 5), Boot(self.t[55], self.t[59], 5)]
+        self.off_by_ms: list[int | None] = [30_000, 0]
+        self.stamps = dict(enumerate(self.t))
+        squeezed = {i: self.t[19] + HOUR_MS + i - 19 for i in range(20, 30)}
+        ahead = {i: self.t[i] + by for r, by in ((range(10, 20), HOUR_MS), (range(30, 40), YEAR_MS)) for i in r}
+        placed = {i: self.t[i] + 2000 + 10 * i for i in range(50, 55)}
+        self.stamps |= squeezed | ahead | placed
+        self.quality = dict.fromkeys(range(60), 192) | dict.fromkeys([*squeezed, *placed], 64)
+        self.steps: list[dict[str, object]] = [{"by_ms": 1}, {"by_ms": -1, "stamps": "begin anew"}]
+
+    def problems(self, without: int | None = None) -> str:
+        served: Served = {("d1", "a"): [(t, float(i)) for i, t in enumerate(self.t)]}
+        rows = [Row(self.stamps[i], float(i), self.quality[i]) for i in range(60) if i != without]
+        clock: list[dict[str, object]] = [{"placed": "between", "off_by_ms": self.off_by_ms[0]}]
+        records: dict[str, list[dict[str, object]]] = {"clock": clock, "clock_step": self.steps}
+        given = {("d1", "a"): sorted(rows)}
+        verdict, _ = judged(served, given, (0, self.t[-1]), (), (), self.wall, self.boots, records)
+        return "; ".join(verdict.problems)
+
+
+def test_stamps_that_follow_the_clock_and_its_records_are_right() -> None:
+    assert Clocked().problems() == ""
+
+
+def test_the_witness_of_clocks_sees_each_wrong_stamp() -> None:
+    for i, by_ms, about in (
+        (5, 3000, "not what the clock said"),
+        (12, -HOUR_MS, "the clock was ahead"),
+        (25, 900, "not above the one before by a millisecond"),
+        (45, YEAR_MS, "a stamp of the far future"),
+        (52, 60_000, "further off than the record of its boot says"),
+        (57, 5000, "further off than the host's time may be"),
+    ):
+        clocked = Clocked()
+        clocked.stamps[i] += by_ms
+        assert "stamps are wrong" in clocked.problems(), about
+    for i in (25, 52):
+        clocked = Clocked()
+        clocked.quality[i] = 192
+        assert "stamps are wrong" in clocked.problems(), "GOOD, although nobody knew"
+
+
+def test_the_witness_of_clocks_sees_a_loss_a_double_and_a_record_that_is_missing() -> None:
+    assert "1 samples are lost" in Clocked().problems(without=33)
+    doubled = Clocked()
+    doubled.stamps[6] = doubled.stamps[5]
+    assert "stored twice" in doubled.problems()
+    silent = Clocked()
+    silent.steps.pop()
+    assert "does not rise" in silent.problems()
+    unknown = Clocked()
+    unknown.boots.insert(0, Boot(NOON_MS - 9, NOON_MS - 5, 1))
+    assert "2 boots had no time, on record are 1" in unknown.problems()

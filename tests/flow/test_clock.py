@@ -1,99 +1,53 @@
 """A gateway whose wall clock is wrong, on a machine that is switched off and on: what the database then says of when.
 
-Its wall clock is libfaketime's, its boots are a time namespace and a boot id of their own; the rest is real.
+Its wall clock is tests/wrong_clock.c, its boots are a time namespace and a boot id of their own; the rest is real.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import psutil
 import pytest
 
 from firmware_sim.demo.host_api import Row
-from firmware_sim.demo.processes import Child, gaugeline
 from firmware_sim.demo.witness import same
 from gateway.status import ask
+from tests import machine
 from tests.flow.plant import Plant, now_ms
+from tests.machine import no_machine
 from wire.block import Quality
 from wire.errors import ConfigError
 
-FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 NEAR_MS = 1500  # how far a stamp that came from the host may be off: its bound, and one time-out
 
-if FAKETIME is None:
-    pytest.skip("libfaketime is not installed: run deploy/setup/servers.sh", allow_module_level=True)
+if why := no_machine():
+    pytest.skip(why, allow_module_level=True)
 
 
-def _may_boot() -> bool:
-    """Namespaces of time and of mounts are root's."""
-    program = shutil.which("unshare")
-    if program is None:
-        return False
-    answer = subprocess.run([program, "--time", "--mount", "--fork", "true"], capture_output=True, check=False)
-    return answer.returncode == 0
-
-
-if not _may_boot():
-    pytest.skip("only root may give a process a boot of its own (unshare --time --mount)", allow_module_level=True)
-
-
-class Machine:
-    """The gateway's machine. wall: libfaketime's offset from the true time, changed while the gateway runs."""
+class Machine(machine.Machine):
+    """The machine of the plant's gateway."""
 
     def __init__(self, plant: Plant) -> None:
+        super().__init__(plant.folder, -2000 * 86_400)
         self._plant = plant
-        self._wall, self._boot = plant.folder / "wall", plant.folder / "boot_id"
-        self.wall("-2000d")
-        self._zero_s = 0
-
-    def wall(self, offset: str) -> None:
-        new = self._wall.with_suffix(".new")
-        new.write_text(offset + "\n")
-        new.replace(self._wall)
-
-    def boot(self) -> None:
-        """What starts from now on runs in another boot, which began within this second."""
-        time.sleep(1.1)
-        self._boot.write_text(f"{uuid4()}\n")
-        self._zero_s = int(time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def start(self) -> None:
-        inside = (
-            f"mount --bind {self._boot} /proc/sys/kernel/random/boot_id && exec env LD_PRELOAD={FAKETIME}"
-            f" FAKETIME_TIMESTAMP_FILE={self._wall} FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1"
-            ' DONT_FAKE_MONOTONIC=1 "$@"'
-        )
-        command = [
-            *("unshare", "--time", "--boottime", str(-self._zero_s), "--mount", "--fork", "--kill-child"),
-            *("sh", "-c", inside, "sh", *gaugeline("gateway", "run", "--verbose", str(self._plant.site))),
-        ]
-        self._plant.gateway = Child("gateway", command, self._plant.folder)
+        self._plant.gateway = self.gateway(self._plant.site)
         self._plant.gateway.start()
 
     def kill(self) -> None:
         """kill -9 of the gateway itself."""
-        self._end(signal.SIGKILL, 5)
+        machine.end(self._plant.gateway, signal.SIGKILL, 5)
 
     def stop(self) -> int:
         """On purpose: it says its last counters."""
-        return self._end(signal.SIGTERM, 20)
-
-    def _end(self, number: int, wait_s: float) -> int:
-        process = self._plant.gateway.process
-        assert process is not None
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.send_signal(number)
-        return process.wait(wait_s)
+        return machine.end(self._plant.gateway, signal.SIGTERM, 20)
 
 
 @pytest.fixture
@@ -149,20 +103,20 @@ def test_the_time_comes_from_the_host_alone_after_two_boots_without_and_the_cloc
     known_until = now_ms()
     plant.broker.stop()
 
-    machine = Machine(plant)
+    box = Machine(plant)
     waiting = 0
     for _ in range(2):
-        machine.boot()
-        machine.start()
+        box.boot()
+        box.start()
         waiting = until(plant, waiting_for_time, waiting + 40)
-        machine.kill()
-    machine.start()  # again in the same boot
+        box.kill()
+    box.start()  # again in the same boot
     waiting = until(plant, waiting_for_time, waiting + 20)
-    machine.kill()
+    box.kill()
     time.sleep(1.0)
-    machine.boot()
+    box.boot()
     began = now_ms() - 1000
-    machine.start()
+    box.start()
     waiting = until(plant, waiting_for_time, waiting + 20)
     before = confirmed(status_of(plant))
     plant.broker.start()
@@ -171,15 +125,15 @@ def test_the_time_comes_from_the_host_alone_after_two_boots_without_and_the_cloc
     assert (clock["state"], clock["how"], clock["certain"], clock["waiting_samples"]) == ("known", "host", True, 0)
     steps_from = now_ms()
 
-    machine.wall("+0")
+    box.wall(0)
     until(plant, lambda status: int(status["clock"]["how"] == "plausible"), 0)
-    for steps, offset in ((1, "+3600"), (2, "+0")):
+    for steps, offset in ((1, 3600), (2, 0)):
         began_with = len(status_of(plant)["clock"]["steps_on_record"])
-        machine.wall(offset)
+        box.wall(offset)
         until(plant, lambda status: len(status["clock"]["steps_on_record"]), began_with)
         until(plant, confirmed, confirmed(status_of(plant)) + 30)
         assert status_of(plant)["clock"]["steps"] >= steps
-    assert machine.stop() == 0, plant.gateway.last_words(20)
+    assert box.stop() == 0, plant.gateway.last_words(20)
     balance = host.api.balance()
 
     assert balance["lost"] == 0, balance

@@ -8,17 +8,22 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.config.convert import OutboxSettings
-from gateway.outbox.aside import SET_ASIDE
+from gateway.outbox.aside import SET_ASIDE, set_aside, take_over
+from gateway.outbox.database import transaction
 from gateway.outbox.file import OutboxFile
 from gateway.outbox.migrate import migrate, schema_versions
-from gateway.outbox.rows import Committed
+from gateway.outbox.pending import Pending
+from gateway.outbox.rows import Batch, Committed
+from gateway.outbox.salvage import Salvaged
 from gateway.outbox.store import Outbox
+from gateway.time_news import Known
 from tests.gateway.field import LINES, TAGS, block, taken
 from tests.gateway.outboxes import NODE, T0, commit_at, content, opened, records, waiting
 from wire.errors import StoreFull
@@ -86,6 +91,89 @@ def test_flipped_bytes_in_a_page_never_stop_the_gateway_and_never_give_out_a_wro
         (folder / "o.db").write_bytes(damaged)
         aside += bool(began_anew(folder))
     assert aside > 10
+
+
+def without_a_time(folder: Path, rows: int = 60) -> OutboxFile:
+    """An outbox with so many rows of a boot that does not know the time, 2 samples at each of 50 times in a row."""
+    file = opened(folder / "o.db", limit=50_000_000)
+    for i in range(rows):
+        pending = Pending()
+        pending.add_unstamped(taken(*[block(i * 1000 + k) for k in range(50)]), "boot-1")
+        file.commit(pending.take())
+    assert file.clock()["waiting_samples"] == 100 * rows
+    return file
+
+
+def timed(file: OutboxFile) -> list[int]:
+    """The time becomes known: stamps of everything that waited, in ms since that boot."""
+    fresh = list(commit_known(file, T0))
+    while file.unstamped.rows:
+        fresh += file.commit(Pending().take())[1]
+    return [s.ts_ms - T0 for b in fresh if b.device for s in content(file, b)[2]]
+
+
+def commit_known(file: OutboxFile, offset_ms: int) -> tuple[Batch, ...]:
+    pending = Pending()
+    pending.clock([Known("boot-1", offset_ms, "ntp", True)])
+    return file.commit(pending.take())[1]
+
+
+@pytest.mark.parametrize("pages", [1, 5])
+def test_samples_without_a_time_that_are_still_whole_come_along_from_a_damaged_outbox(
+    tmp_path: Path, pages: int
+) -> None:
+    without_a_time(tmp_path).close(clean=False)
+    path = tmp_path / "o.db"
+    with closing(sqlite3.connect(path)) as db:
+        sql = "SELECT pageno FROM dbstat WHERE name = 'unstamped' AND pagetype IN ('leaf', 'overflow') ORDER BY path"
+        leaves = [number for (number,) in db.execute(sql)]
+    step = len(leaves) // (pages + 1)
+    with path.open("r+b") as handle:
+        for page in leaves[step::step][:pages]:
+            handle.seek((page - 1) * 4096)
+            handle.write(random.Random(page).randbytes(4096))
+    file = opened(path, limit=50_000_000)
+    (record,) = records(file, waiting(file), SET_ASIDE)
+    kept = record["unstamped"]["kept"]
+    assert 6000 - pages * 800 <= kept < 6000, "a page holds a few rows at most"
+    assert record["unstamped"]["lost"] in (None, 6000 - kept)
+    assert file.clock()["waiting_samples"] == kept
+    stamps = timed(file)
+    assert len(stamps) == kept
+    assert stamps == sorted(stamps)
+    assert [(g.line, g.reason) for g in file.gaps()] == [(line, "damaged") for line in LINES]
+    file.close(clean=True)
+
+
+def test_a_row_without_a_time_that_was_changed_stays_behind(tmp_path: Path) -> None:
+    without_a_time(tmp_path, rows=4).close(clean=True)
+    old = tmp_path / "old.db"
+    (tmp_path / "o.db").rename(old)
+    with closing(sqlite3.connect(old)) as db:
+        (body,) = db.execute("SELECT body FROM unstamped WHERE id = 2").fetchone()
+        db.execute("UPDATE unstamped SET body = ? WHERE id = 2", (bytes([*body[:40], body[40] ^ 1, *body[41:]]),))
+        db.execute("UPDATE unstamped SET samples = samples + 1 WHERE id = 3")
+        db.execute("UPDATE unstamped SET boot = 77 WHERE id = 4")
+        db.commit()
+    aside = set_aside(old, "for the test", running=False)
+    file = opened(tmp_path / "o.db")
+    with transaction(file.db):
+        take_over(file.db, aside, NODE, 10_000_000)
+    assert aside.unstamped == Salvaged(100, 301)
+    assert [i for (i,) in file.db.execute("SELECT id FROM unstamped")] == [1]
+    file.close(clean=True)
+
+
+def test_no_more_is_taken_over_than_one_transaction_may_hold_and_the_rest_is_told(tmp_path: Path) -> None:
+    without_a_time(tmp_path, rows=4).close(clean=True)
+    (tmp_path / "o.db").rename(tmp_path / "old.db")
+    aside = set_aside(tmp_path / "old.db", "for the test", running=False)
+    file = opened(tmp_path / "o.db")
+    with transaction(file.db):
+        take_over(file.db, aside, NODE, 3000)
+    assert aside.unstamped.kept in (100, 200)
+    assert aside.unstamped.lost == 400 - aside.unstamped.kept
+    file.close(clean=True)
 
 
 def test_a_wal_that_was_taken_away_is_told_and_a_torn_one_loses_only_what_was_not_committed(tmp_path: Path) -> None:

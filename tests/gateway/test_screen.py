@@ -131,6 +131,72 @@ def test_rebirths_that_a_host_asks_for_all_the_time_are_said_now_and_then_and_on
     assert births.due(200.0) == ()
 
 
+def test_data_waits_for_births_that_are_wanted_and_what_waited_goes_out_before_it_waits_again() -> None:
+    births = Rebirths()
+    assert births.hold_s(0.0) == 0
+    births.want(COMMAND)
+    assert births.hold_s(100.0) == 0, "they are due"
+    births.done(100.0, waiting=3)
+    births.want(COMMAND)
+    assert births.hold_s(100.5) == COMMANDED_EVERY_S - 0.5, "nothing had waited before"
+    births.done(102.0, waiting=2)
+    births.want(COMMAND)
+    assert births.hold_s(102.0) == 0
+    births.said()
+    assert births.hold_s(102.0) == 0
+    births.said()
+    assert births.hold_s(102.0) == COMMANDED_EVERY_S
+    births.want(CONFIGURATION)
+    assert births.hold_s(102.0) == 0, "these are due at once"
+    births.done(102.0, waiting=9)
+    births.idle()
+    births.want(COMMAND)
+    assert births.hold_s(102.0) == COMMANDED_EVERY_S
+    births.covered()
+    assert births.hold_s(102.0) == 0
+
+
+async def test_data_stops_when_a_host_asks_for_births_again_too_soon_and_goes_on_behind_them(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    async with host(mosquitto.port) as h, rig(tmp_path, mosquitto.port) as r:
+        await r.online()
+        for count in (1, 2):
+            await h.command(REBIRTH, True)
+            await h.until(lambda count=count: r.uplink.counters["rebirths_commanded"] == count)  # type: ignore[misc]
+            if count == 1:
+                await h.until(lambda: len(h.of("DBIRTH", "fan")) == 2)
+        before = len(h.heard)
+        for ts_ms in (10, 20, 30):
+            await r.take(block(ts_ms))
+        await r.all_confirmed()
+        kinds = [x.topic.type for x in h.heard[before:]]
+        assert kinds[: kinds.index("DDATA")] == ["NBIRTH", "DBIRTH", "DBIRTH"]
+        assert r.uplink.counters["rebirths"] == 2
+
+
+async def test_a_host_that_asks_for_births_without_end_does_not_keep_data_from_the_store(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    async with host(mosquitto.port) as h, rig(tmp_path, mosquitto.port) as r:
+        await r.online()
+
+        async def ask() -> None:
+            while True:
+                await h.command(REBIRTH, True)
+                await asyncio.sleep(0.001)
+
+        asking = asyncio.create_task(ask())
+        await h.until(lambda: r.uplink.counters["rebirths"] > 0)
+        for ts_ms in range(10, 30):
+            await r.take(block(ts_ms))
+        await r.all_confirmed()
+        assert len(h.batches("pump")) >= 20
+        assert not asking.done()
+        asking.cancel()
+        assert r.uplink.counters["rebirths"] < r.uplink.counters["rebirths_commanded"] / 10
+
+
 async def test_births_are_counted_by_their_cause_and_a_flood_of_commands_costs_few(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:

@@ -28,8 +28,9 @@ from gateway.outbox.store import Outbox
 from gateway.resend import ResendWindow
 from gateway.sink import OutboxSink
 from gateway.stamping import StampingSink
+from gateway.time_news import Known
 from gateway.time_watch import TimeWatch
-from gateway.timekeeper import Known, Timekeeper, Trust
+from gateway.timekeeper import Timekeeper, Trust
 from tests.gateway.clocks import NOON_MS, Found, World, committed
 from tests.gateway.field import LINES
 from wire.block import Block, Quality, Reason
@@ -216,6 +217,9 @@ async def test_two_boots_that_never_knew_the_time_are_placed_uncertain_between_t
     assert [line[:12] for line in told] == ["boot boot-2 ", "boot boot-3 "]
     assert "6 samples placed from" in told[0]
     assert status["devices"]["pump"]["produced"] == 18
+    gap = [r for r in await box.records() if r["kind"] == "gap"][-1]
+    between = [{key: r[key] for key in ("boot", "from_ms", "to_ms", "samples")} for r in records]
+    assert gap["boots"] == between, "the gap of the last start was none while these boots sampled"
     await box.stop()
 
 
@@ -238,6 +242,91 @@ async def test_a_step_is_delivered_as_a_record_and_samples_never_trade_places(tm
     status = await box.outbox.status()
     assert status["clock"]["steps_on_record"] == steps
     assert "2 steps on record, the last by +7200.0 s" in next(iter(clock_lines(status["clock"])))
+    await box.stop()
+
+
+YEAR_MS = 365 * 24 * HOUR_MS
+
+
+async def taken_in_the_far_future(box: Box) -> None:
+    """The clock was a year ahead for three samples, and was set right again."""
+    await box.take()
+    await box.flush()
+    box.world.error_ms = YEAR_MS
+    for _ in range(3):
+        await box.take()
+        await box.flush()
+    box.world.error_ms = 0
+    await box.take()
+    await box.flush()
+
+
+def doubts(found: list[Found]) -> list[bool]:
+    return [f.quality is Quality.UNCERTAIN for f in found if (f.device, f.name) == ("pump", "count")]
+
+
+@pytest.mark.parametrize("by", ["ntp", "host"])
+async def test_a_newest_stamp_that_was_never_right_is_left_behind_once_two_agree_on_the_time(
+    tmp_path: Path, by: str
+) -> None:
+    world = World(ntp=by == "ntp")
+    box = Box(tmp_path / "o.db", world)
+    await box.start()
+    await taken_in_the_far_future(box)
+    if by == "host":
+        box.sink.look_ahead()
+        assert box.sink.ahead_ms() > YEAR_MS // 2, "this machine's clock alone is not believed so much"
+        box.keeper.host_said(world.true_ms, 0.01)
+    await box.take()  # not committed yet when stamps begin anew
+    box.sink.look_ahead()
+    assert box.sink.ahead_ms() == 0
+    for _ in range(3):
+        await box.take()
+        await box.flush()
+        box.sink.look_ahead()
+    found = sorted(await box.found(), key=lambda f: float(str(f.value)))  # a batch is in the order of its stamps
+    assert doubts(found) == [False] * 4 + [True] * 2 + [False] * 3
+    assert [ms - box.true_ms["pump", i + 7] for i, ms in enumerate(stamps(found)[-3:])] == [0, 0, 0]
+    anew = [r for r in await box.records() if "stamps" in r]
+    assert [(r["kind"], r["stamps"], r["how"] == "ntp") for r in anew] == [("clock_step", "begin anew", by == "ntp")]
+    assert int(str(anew[0]["by_ms"])) < -YEAR_MS + HOUR_MS
+    await box.restart(clean=False)
+    assert box.keeper.known
+    await box.take()
+    await box.flush()
+    assert doubts(await box.found())[-1] is False, "the restart knows nothing of the far future"
+    assert (await box.outbox.anchor("boot-1"))[0] < world.true_ms + HOUR_MS
+    await box.stop()
+
+
+async def test_after_a_boot_the_host_and_the_wall_clock_together_are_believed_against_a_stamp_of_the_far_future(
+    tmp_path: Path,
+) -> None:
+    world = World()
+    box = Box(tmp_path / "o.db", world)
+    await box.start()
+    await taken_in_the_far_future(box)
+    await box.stop()
+    world.reboot(60_000)
+    await box.start()
+    for _ in range(3):
+        await box.take()
+        await box.flush()
+    assert not box.keeper.known, "behind the newest stamp"
+    world.error_ms = -HOUR_MS
+    box.keeper.host_said(world.true_ms, 0.01)
+    assert not box.keeper.known, "the host alone"
+    world.error_ms = 0
+    box.keeper.host_said(world.true_ms, 0.01)
+    assert box.keeper.known
+    for _ in range(3):
+        await box.take()
+        await box.flush()
+        box.sink.look_ahead()
+    found = await box.found()
+    assert doubts(found)[-6:] == [False] * 6, "those that waited are stamped right, too"
+    assert all(abs(ms - box.true_ms["pump", i + 6]) < 100 for i, ms in enumerate(stamps(found)[-6:]))
+    assert len([r for r in await box.records() if "stamps" in r]) == 1
     await box.stop()
 
 
@@ -364,6 +453,12 @@ async def test_a_window_without_a_time_that_the_disk_refuses_is_kept_in_memory_a
     assert (file.totals()["pump"]["refused"], file.totals()["pump"]["produced"]) == (8, 8)
     assert sorted(set(stamps(committed(file)))) == [NOON_MS, NOON_MS + 1, NOON_MS + 3]
     file.close(clean=True)
+
+
+def test_a_person_is_told_how_a_newest_stamp_of_the_far_future_is_left_behind() -> None:
+    (told,) = clock_lines({"ahead_ms": 400 * 24 * HOUR_MS})
+    assert told.endswith("s ahead of the clock, which makes others UNCERTAIN; start NTP, or connect to a host that"
+                         " agrees with this clock")  # fmt: skip
 
 
 def test_what_a_person_reads_of_the_clock() -> None:

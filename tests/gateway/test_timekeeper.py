@@ -12,7 +12,8 @@ from gateway.clock import MachineClocks, now_ms
 from gateway.host_time import HostTime
 from gateway.outbox.boots import Extent, places
 from gateway.stamping import Stamper
-from gateway.timekeeper import EARLIEST_MS, SLACK_MS, Known, Step, Timekeeper, Trust
+from gateway.time_news import Known, Step
+from gateway.timekeeper import EARLIEST_MS, SLACK_MS, Timekeeper, Trust
 from tests.gateway.clocks import NOON_MS, World
 from tests.gateway.field import FAN, block
 from wire.block import Block, Quality, Reason

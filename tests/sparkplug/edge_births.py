@@ -174,16 +174,23 @@ def the_rebirth_control_has_no_alias(rec: Recording) -> None:
     assert not any("alias" in e.named("Node Control/Rebirth") for e in rec.said("edge", "NBIRTH"))
 
 
+REBIRTHS = ("REBIRTH", "BARE REBIRTH", "HASTY REBIRTH")
+
+
+def asks_for_births(e: Event) -> bool:
+    return e.type == "NCMD" and any(m.get("name") == "Node Control/Rebirth" for m in e.metrics)
+
+
 def _after_request(rec: Recording, note: str) -> list[Event]:
     """What the edge node said in the same session after it was handed a rebirth request."""
     after = rec.after(rec.note(note))
-    at = next(i for i, e in enumerate(after) if e.who == "edge" and not e.up and e.type == "NCMD")
+    at = next(i for i, e in enumerate(after) if e.who == "edge" and not e.up and asks_for_births(e))
     return [e for e in after[at:] if e.who == "edge" and e.up and e.session == after[at].session and e.type]
 
 
-@check("operational-behavior-data-commands-rebirth-action-1", spoil=spoil.put(DATA, spoil.note("REBIRTH"), 50))
+@check("operational-behavior-data-commands-rebirth-action-1", spoil=spoil.put(DATA, spoil.note("HASTY REBIRTH"), 50))
 def a_rebirth_request_stops_the_data(rec: Recording) -> None:
-    for note in ("REBIRTH", "BARE REBIRTH"):
+    for note in REBIRTHS:
         after = rec.after(rec.note(note))
         asked = next(i for i, e in enumerate(after) if e.who == "edge" and e.up and e.type == "NBIRTH")
         assert len([e for e in after[:asked] if e.who == "edge" and e.up and e.type == "DDATA"]) <= 4 * IN_FLIGHT
@@ -195,7 +202,7 @@ def a_rebirth_request_stops_the_data(rec: Recording) -> None:
     lambda e: e.who == "edge" and e.up and e.device == "saw" and e.type == "DBIRTH" and e.at_ms > 0,
     lambda e: None))  # fmt: skip
 def a_rebirth_is_a_whole_birth_sequence(rec: Recording) -> None:
-    for note in ("REBIRTH", "BARE REBIRTH"):
+    for note in REBIRTHS:
         said = _after_request(rec, note)
         at = [e.type for e in said].index("NBIRTH")
         assert {e.device for e in said[at + 1 : at + 1 + len(DEVICES)] if e.type == "DBIRTH"} == set(DEVICES)
@@ -205,7 +212,7 @@ def a_rebirth_is_a_whole_birth_sequence(rec: Recording) -> None:
     BIRTH, lambda e: replace(e, payload={**e.payload, "metrics": [
         {**m, "longValue": "99"} if m["name"] == "bdSeq" else m for m in e.metrics]})))  # fmt: skip
 def a_rebirth_keeps_bd_seq(rec: Recording) -> None:
-    for note in ("REBIRTH", "BARE REBIRTH"):
+    for note in REBIRTHS:
         birth = next(e for e in _after_request(rec, note) if e.type == "NBIRTH")
         will = next(e for e in rec.packets("edge", "CONNECT") if e.session == birth.session)
         assert birth.bd_seq == will.bd_seq

@@ -32,6 +32,9 @@ specification's count. {figures}
 - **UInt32** stands in `int_value`, as the specification's table of data types says. Eclipse Tahu's JavaScript library,
   `sparkplug-payload`, writes and reads `long_value`. We read both; a host made with that library reads our UInt32 tags
   as 0.
+- Births on command are said every 2 s at most. A request that comes sooner stops the data at once, and is answered when
+  the 2 s are over; what was held back goes out right behind those births, also when the next request is there already:
+  a host that asks without end slows a gateway down and never silences it.
 - A message waits for the ones before it for 2 s, or what `reorder_s` in cloud.yaml says; then a rebirth is asked for.
 - A STATE that says online with a time before that of the STATE before it is not believed in that connection. The
   gateway connects anew, and then believes what the broker has retained: a host whose clock was set back is not locked
