@@ -66,7 +66,8 @@ class Manifest:
     """Everything that a gateway must know before it believes a score.
 
     period_s: sampling period of the rows. A score at or above `threshold` speaks for an anomaly; `alarm` turns scores
-    into one. warm_up_rows: rows before the first score counts. signature: '' where the file is not signed.
+    into one. warm_up_rows: rows before the first score counts. takes_missing: the graph itself deals with NaN inputs
+    and scores on the rest. signature: '' where the file is not signed.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Manifest:
     false_alarms: FalseAlarms
     alarm: AlarmRule
     training: Training
+    takes_missing: bool = False
     signature: str = field(default="")
 
     @property

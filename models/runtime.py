@@ -16,7 +16,7 @@ from models.manifest import Manifest
 from wire.block import FloatArray
 from wire.errors import ModelError
 
-ROW, SCORE, SHARES, DEVIATIONS = "row", "score", "shares", "deviations"
+ROW, CLOCK, SCORE, SHARES, DEVIATIONS = "row", "clock", "score", "shares", "deviations"
 NEXT = "_next"  # the state `x` comes back as the output `x_next`
 
 
@@ -44,6 +44,7 @@ class Running:
         self._manifest = model.manifest
         self._run: Callable[[Any, dict[str, Any]], list[Any]] = model.session.run
         self._states = model.states
+        self._wants_clock = model.wants_clock
         self._outputs = [SCORE, SHARES, DEVIATIONS, *(name + NEXT for name in model.states)]
         self._feed: dict[str, Any] = {}
         self.reset()
@@ -54,18 +55,22 @@ class Running:
         self._rows = 0
         self._alarm = alarm_logic.CALM
 
-    def score(self, row: FloatArray) -> Score:
+    def score(self, row: FloatArray, clock: tuple[float, float] = (0.0, 0.0)) -> Score:
         """Scores one row.
 
         row: shape (n_inputs,), in the manifest's order and units. A row with NaN or infinity in it gives a NaN score
-        and is not remembered: state and alarm stay as they were.
+        and is not remembered: state and alarm stay as they were; but a model that takes missing values scores the rest
+        of a row in which at least one value is left. clock: second of the local day and weekday (0 is Monday), for
+        models with a daily profile.
         """
         feed, manifest = self._feed, self._manifest
-        if not math.isfinite(float(row.sum())):
+        if not math.isfinite(float(row.sum())) and not (manifest.takes_missing and _some_left(row)):
             nothing = np.full(len(row), np.nan)
             warming = self._rows <= manifest.warm_up_rows
             return Score(math.nan, manifest.threshold, nothing, warming, self._alarm.raised, nothing)
         feed[ROW] = row.astype(np.float32)
+        if self._wants_clock:
+            feed[CLOCK] = np.array(clock, np.float32)
         score, shares, deviations, *states = self._run(self._outputs, feed)
         for name, state in zip(self._states, states, strict=True):
             feed[name] = state
@@ -85,12 +90,16 @@ class Running:
 
 
 class Model:
-    """One loaded file. session: onnxruntime's; states: name -> number of float32 values carried from row to row."""
+    """One loaded file. session: onnxruntime's; states: name -> number of float32 values carried from row to row.
 
-    def __init__(self, manifest: Manifest, session: Any, states: dict[str, int]) -> None:
+    wants_clock: the graph judges by the hour, so every row needs its time.
+    """
+
+    def __init__(self, manifest: Manifest, session: Any, states: dict[str, int], wants_clock: bool = False) -> None:
         self.manifest = manifest
         self.session = session
         self.states = states
+        self.wants_clock = wants_clock
 
     def start(self) -> Running:
         """A fresh run, for one asset; a model may have many."""
@@ -120,17 +129,24 @@ def load(path: Path) -> Model:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except failures as fault:
         raise ModelError(f"{path}: onnxruntime cannot load it: {str(fault).splitlines()[0]}") from fault
-    return Model(manifest, session, _states(session, manifest, path))
+    states = _states(session, manifest, path)
+    wants_clock = states.pop(CLOCK, None) is not None
+    return Model(manifest, session, states, wants_clock)
+
+
+def _some_left(row: FloatArray) -> bool:
+    """Whether NaN is the only thing wrong with a row, and not with all of it."""
+    return not bool(np.isinf(row).any()) and not bool(np.isnan(row).all())
 
 
 def _states(session: Any, manifest: Manifest, path: Path) -> dict[str, int]:
-    """The graph's states, after a look whether graph and description fit. Raises ModelError."""
+    """The graph's states, and `clock` where it asks for it, if graph and description fit. Raises ModelError."""
     inputs = {each.name: each.shape for each in session.get_inputs()}
     outputs = {each.name for each in session.get_outputs()}
     wanted = [len(manifest.inputs)]
     if inputs.pop(ROW, None) != wanted:
         raise ModelError(f"{path}: its graph does not take a row of the {wanted[0]} inputs that it describes")
-    missing = {SCORE, SHARES, DEVIATIONS, *(name + NEXT for name in inputs)} - outputs
+    missing = {SCORE, SHARES, DEVIATIONS, *(name + NEXT for name in inputs if name != CLOCK)} - outputs
     if missing:
         raise ModelError(f"{path}: its graph does not give {', '.join(sorted(missing))}")
     return {name: int(shape[0]) for name, shape in inputs.items()}

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import helper
 
 from models import threshold
 from models.card import duration
 from models.detectors.robust_distance import RobustDistance
+from models.export import export
 from models.history import History, check_period
 from models.manifest import FalseAlarms, Input, Manifest, Training
 from models.runtime import load
@@ -20,8 +19,6 @@ from models.settings import Settings
 from wire.block import FloatArray
 from wire.errors import ModelError
 
-# Pinned: old enough for every onnxruntime that we allow, new enough for ReduceSum with axes as an input.
-_OPSET, _IR_VERSION = 17, 8
 # Each fifth of the history is judged once by a model of the other four.
 _FOLDS = 5
 # The file is float32, the reference float64.
@@ -88,24 +85,7 @@ def train(settings: Settings, history: History, path: Path) -> Trained:
             history.sha256,
         ),
     )
-    return Trained(manifest, detector, export(detector, manifest))
-
-
-def export(detector: RobustDistance, manifest: Manifest) -> bytes:
-    """The ONNX file's bytes: no time, no machine, no library version in it."""
-    graph = detector.graph()
-    model = helper.make_model(
-        graph,
-        producer_name="gaugeline",
-        ir_version=_IR_VERSION,
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-    )
-    helper.set_model_props(
-        model, dict(sorted(manifest.to_metadata(graph.SerializeToString(deterministic=True)).items()))
-    )
-    onnx.checker.check_model(model, full_check=True)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
+    return Trained(manifest, detector, export(detector.graph(), manifest))
 
 
 def write(trained: Trained, out: Path, proof: FloatArray) -> None:

@@ -9,12 +9,12 @@ The symmetric root keeps each part next to its own tag, and the parts sum to the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
+from models.detectors.detector import Scored, floats, rounded
 from models.runtime import DEVIATIONS, NEXT, ROW, SCORE, SHARES
 from wire.block import FloatArray
 
@@ -29,14 +29,6 @@ _CEILING, _CEILING_OVER_NORMAL = 10.0, 2.0
 _MAD, _IQR = 1.482602, 0.7413011
 # Keeps shares defined (equal) where the distance is 0.
 _EPSILON = 1e-12
-
-
-class Scored(NamedTuple):
-    """scores: shape (n_rows,). shares, deviations: shape (n_rows, n_inputs); see runtime.Score."""
-
-    scores: FloatArray
-    shares: FloatArray
-    deviations: FloatArray
 
 
 @dataclass(frozen=True)
@@ -122,9 +114,9 @@ class RobustDistance:
         return helper.make_graph(
             nodes,
             "robust_distance",
-            [_floats(ROW, n), _floats("sum", n), _floats("weight", 1)],
+            [floats(ROW, n), floats("sum", n), floats("weight", 1)],
             [
-                _floats(name, size)
+                floats(name, size)
                 for name, size in ((SCORE, 1), (SHARES, n), (DEVIATIONS, n), ("sum" + NEXT, n), ("weight" + NEXT, 1))
             ],
             [numpy_helper.from_array(value.astype("<f4"), name) for name, value in constants.items()],
@@ -142,12 +134,6 @@ def smoothed(rows: FloatArray, gain: float) -> FloatArray:
     return out
 
 
-def rounded(values: FloatArray) -> FloatArray:
-    """To 6 significant digits: the last bits of linear algebra differ between processors, the file must not."""
-    flat = [float(f"{value:.6g}") for value in np.ravel(values)]
-    return np.array(flat).reshape(np.shape(values))
-
-
 def _spread(offsets: FloatArray) -> FloatArray:
     """Robust standard deviation of each column; wider measures where more than half of a column is one value."""
     mad = _MAD * np.median(np.abs(offsets), axis=0)
@@ -155,7 +141,3 @@ def _spread(offsets: FloatArray) -> FloatArray:
     wider = np.where(mad > 0, mad, _IQR * (three_quarters - quarter))
     spread: FloatArray = np.where(wider > 0, wider, offsets.std(axis=0))
     return spread
-
-
-def _floats(name: str, size: int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [size])

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from models import manifest, runtime
+from models.export import export
 from models.manifest import MANIFEST_KEY, SEAL_KEY, Manifest, seal
-from models.train import Trained, export
+from models.train import Trained
 from wire.errors import ModelError
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -122,7 +123,7 @@ def test_two_inputs_of_one_name_are_refused(trained: Trained) -> None:
 
 def test_a_graph_for_other_inputs_than_described_is_refused(trained: Trained, tmp_path: Path) -> None:
     fewer = replace(trained.manifest, inputs=trained.manifest.inputs[:2])
-    (tmp_path / "fewer.onnx").write_bytes(export(trained.detector, fewer))
+    (tmp_path / "fewer.onnx").write_bytes(export(trained.detector.graph(), fewer))
     with pytest.raises(ModelError, match="does not take a row of the 2 inputs"):
         runtime.load(tmp_path / "fewer.onnx")
 
