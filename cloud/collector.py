@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from cloud.broker import Broker, HostLink, connected, heed_cancellation
@@ -23,6 +24,7 @@ from cloud.sorting import Sorted, Sorter
 from cloud.state.host import HostState
 from cloud.stats import Stats
 from cloud.store.port import TelemetryStore
+from wire.columns import fields_of
 from wire.compressed import ALGORITHM
 from wire.errors import PayloadError, StoreDown, UplinkDown, UplinkRefused
 from wire.host_events import Data, NodeBorn
@@ -203,7 +205,8 @@ class Collector:
         self._stats.stored(stored, committed_ms / 1000)
         self._stats.counters["batches_stored"] += len(keyed)
         self._stats.counters["dead_letters"] += len(done.letters) + len(refused)
-        live = [float(committed_ms - s.ts_ms) for b in done.batches if not b.historical for s in b.samples]
+        stamps = chain.from_iterable(fields_of(b.samples).stamps for b in done.batches if not b.historical)
+        live = [float(committed_ms - ts_ms) for ts_ms in stamps]
         self._stats.latency_ms.add(live)
         if refused or done.letters:
             why = (refused[0].why if refused else done.letters[0].why)[:200]

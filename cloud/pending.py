@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
+from wire.columns import Columns
 from wire.host_events import Data
 
 MOST_IN_ROUND = 20_000  # samples; a round is one transaction
@@ -14,7 +15,9 @@ MOST_PENDING = 200_000  # samples that wait for the store: about 50 MB
 
 def weight(data: Data) -> int:
     """How much room a message takes, in samples of numbers; a text counts by its length."""
-    return len(data.samples) + sum(len(s.value) // 64 for s in data.samples if isinstance(s.value, str))
+    samples = data.samples
+    values = samples.texts if isinstance(samples, Columns) else [s.value for s in samples]
+    return len(samples) + sum(len(value) // 64 for value in values if isinstance(value, str))
 
 
 @dataclass(slots=True)
