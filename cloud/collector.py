@@ -18,7 +18,7 @@ from cloud.commands import Command, confirmations, conflict, inflates, rebirth
 from cloud.dead_letters import DeadLetters
 from cloud.hearing import Hearing
 from cloud.ledger import Ledger, entry_of
-from cloud.pending import MOST_IN_ROUND, Pending
+from cloud.pending import Pending
 from cloud.rebirths import Rebirths
 from cloud.sorting import Sorted, Sorter
 from cloud.state.host import HostState
@@ -35,7 +35,8 @@ from wire.topic import parse_topic
 
 log = logging.getLogger(__name__)
 
-COLLECT_S = 0.1
+COLLECT_S = 0.1  # messages that share a commit
+PAUSE_S = 0.02  # of a gateway whose window is full, which sends again once it hears a confirmation
 LONGEST_PAUSE_S = 10.0
 TICK_S = 0.1
 FLUSH_S = 2.0
@@ -170,8 +171,7 @@ class Collector:
         self._well("store", self._store.about)
         while True:
             await self._pending.filled.wait()
-            if self._pending.room_taken < MOST_IN_ROUND:
-                await asyncio.sleep(COLLECT_S)
+            await self._pending.collect(COLLECT_S, PAUSE_S)
             found = self._pending.take()
             try:
                 # A round that has begun is finished, also when the host is told to stop.
