@@ -43,7 +43,7 @@ class Pending:
         return True
 
     async def collect(self, longest_s: float, pause_s: float) -> None:
-        """Returns once a round is full or longest_s are over; where backlog came, also when nothing came for pause_s."""
+        """Returns once a round is full or longest_s are over; with backlog in it also when nothing came for pause_s."""
         while self.room_taken < MOST_IN_ROUND and longest_s > 0:
             before = self.room_taken
             await asyncio.sleep(min(pause_s, longest_s))
@@ -71,4 +71,5 @@ class Pending:
             room = weight(data)
             self.queue.appendleft((room, data))
             self.room_taken += room
+            self.hurried = self.hurried or data.historical
             self.filled.set()

@@ -21,7 +21,8 @@ from wire.errors import StoreFull
 
 log = logging.getLogger(__name__)
 
-# A hundred times what 1,000 tags of 20 a device make at 1 Hz: the window bounds it before, by what the host keeps up with.
+# A hundred times what 1,000 tags of 20 a device make at 1 Hz: the window bounds the backlog before, by what the host
+# keeps up with.
 BACKLOG_PER_S = 5000.0
 BACKLOG_CHUNK = 50
 BACKLOG_BYTES = 500_000
