@@ -99,7 +99,7 @@ def unfit(s: Sample) -> str:
     return ""
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=50_000)
 def _name_fits(name: str) -> bool:
     return name.isprintable() and bool(name) and not name.endswith("\\") and len(name) <= 1_000
 

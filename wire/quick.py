@@ -28,7 +28,7 @@ from wire.tag import Datatype
 if TYPE_CHECKING:
     from wire.host_node import Alias, Device, Node
 
-MOST_FORMS = 64  # sequences of tags of one device; report by exception makes very many
+MOST_FORMS = 4  # sequences of tags of one device, 7 kB each at 100 tags; report by exception makes very many
 
 _KEY = {  # key byte of a value: field number << 3 | wire type
     "int_value": b"\x50", "long_value": b"\x58", "float_value": b"\x65", "double_value": b"\x69",
@@ -87,13 +87,16 @@ class _Row(NamedTuple):
 
 
 class _Form:
-    """A sequence of tags as a message has it. loose: rows whose values have no fixed width."""
+    """A sequence of tags as a message has it: `rows`, and after them the batch tag where `keyed`.
 
-    def __init__(self, rows: Sequence[_Row]) -> None:
-        self.rows = rows
-        self.numbers = [row.alias for row in rows]
-        self.known = [row.known for row in rows]
-        self.is_batch = [row.known.name == BATCH for row in rows]
+    loose: rows whose values have no fixed width.
+    """
+
+    def __init__(self, said: Sequence[_Row], keyed: bool) -> None:
+        self.keyed = keyed
+        self.numbers = [row.alias for row in said]
+        self.known = [row.known for row in said]
+        rows = self.rows = said[:-1] if keyed else said
         self.heads = [row.head for row in rows]
         self.keys = b"".join(row.key for row in rows)
         self.names = tuple(row.known.name for row in rows)
@@ -101,7 +104,16 @@ class _Form:
         self.distinct = len(set(self.names)) == len(rows)
         self.loose = [i for i, kind in enumerate(self.datatypes) if kind not in _FIXED]
         self.fixed = struct.Struct("<" + "".join(_FIXED[kind] for kind in self.datatypes if kind in _FIXED))
-        self.texts = any(row.key == _KEY["string_value"] for row in rows)
+        self.texts = _KEY["string_value"] in self.keys
+
+
+def _form(said: Sequence[_Row]) -> _Form | None:
+    """None where the batch tag stands elsewhere than last, alone, or is no text."""
+    batches = [i for i, row in enumerate(said) if row.known.name == BATCH]
+    if not batches:
+        return _Form(said, keyed=False)
+    last = len(said) - 1
+    return _Form(said, keyed=True) if batches == [last] != [0] and said[last].key == _KEY["string_value"] else None
 
 
 class Table:
@@ -122,7 +134,7 @@ class Table:
             rows = [self._rows[alias] for alias in aliases if alias in self._rows]
             if len(self._forms) >= MOST_FORMS:
                 self._forms.clear()
-            self._forms[key] = _Form(rows) if len(rows) == len(aliases) else None
+            self._forms[key] = _form(rows) if len(rows) == len(aliases) else None
         return self._forms[key]
 
 
@@ -141,6 +153,9 @@ def quick(node: Node, device: str, data: bytes) -> Quick | None:
     found = _METRIC.findall(body)
     if not found:
         return None
+    stamps: Sequence[bytes]
+    states: Sequence[bytes]
+    values: Sequence[bytes]
     wholes, aliases, stamps, historical, states, values = zip(*found, strict=True)
     lengths = list(map(len, wholes))
     # Nothing was skipped, and every length is that of its metric; one of two bytes would be of a longer metric.
@@ -151,20 +166,16 @@ def quick(node: Node, device: str, data: bytes) -> Quick | None:
     form = of_device.table.form(aliases)
     if form is None or not all(map(is_, map(node.aliases.get, form.numbers), form.known)):
         return None
-    batch, rows = None, slice(None)
-    if any(form.is_batch):
-        last = len(found) - 1
-        if form.is_batch.index(True) != last or states[last]:
-            return None
-        text = _text(values[last])
+    batch = None
+    if form.keyed:
+        *stamps, _ = stamps
+        *states, state = states
+        *values, value = values
         try:
-            batch = parse_batch_tag(text or "")
+            batch = parse_batch_tag("" if state else _text(value) or "")
         except PayloadError:
             return None
-        if last == 0 or (form := of_device.table.form(aliases[:-1])) is None:
-            return None
-        rows = slice(last)
-    samples = _columns(form, stamps[rows], states[rows], values[rows])
+    samples = _columns(form, stamps, states, values)
     return None if samples is None else Quick(ts_ms, seq, samples=samples, batch=batch, historical=any(historical))
 
 

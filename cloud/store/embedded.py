@@ -21,7 +21,7 @@ from wire.tag import Datatype
 
 DeviceKey = tuple[NodeId, str]
 SeriesKey = tuple[NodeId, str, str, Datatype]
-MOST_FORMS = 64  # sequences of tags of one device whose ids are kept together
+MOST_FORMS = 4  # sequences of tags of one device whose ids are kept together
 _SPLIT = TEXTS | WIDE  # datatypes whose value is not just a float
 
 

@@ -22,7 +22,7 @@ NODE_ITSELF = "@node"
 
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _PLAIN = frozenset(Datatype) - TEXTS - WIDE
-MOST_FORMS = 64  # sequences of tags of one device whose prefixes are kept
+MOST_FORMS = 4  # sequences of tags of one device whose prefixes are kept
 _TEXT = str.maketrans({'"': '\\"', "\\": "\\\\"})
 
 

@@ -17,6 +17,7 @@ from wire.columns import Columns, fields_of, joined_fields
 from wire.compressed import compressed
 from wire.delivery import BATCH, PROTOCOL, PROTOCOL_METRIC, BatchTag, batch_digest
 from wire.edge_session import DeviceBirth, EdgeSession
+from wire.errors import PayloadError
 from wire.host_data import heard, understood
 from wire.host_events import Data, Event
 from wire.host_node import Node, decoded
@@ -242,6 +243,17 @@ def test_an_alias_that_its_birth_lost_again_is_not_believed() -> None:
     assert isinstance(heard(node, DATA, payload), Quick)
     del node.aliases[ALIASES["step"]]
     assert quick(node, "pump", payload) is None
+
+
+def test_a_batch_tag_that_was_born_as_a_number_is_refused_either_way() -> None:
+    node = known_node()
+    alias = ALIASES[BATCH]
+    node.aliases[alias] = node.aliases[alias]._replace(datatype=Datatype.INT32)
+    node.datatypes[alias] = Datatype.INT32
+    payload = head(body_of(PLAIN, ALIASES))
+    assert quick(node, "pump", payload) is None
+    with pytest.raises(PayloadError, match="needs int_value"):
+        decoded(node, DATA, payload)
 
 
 def test_a_device_that_says_ever_other_tags_is_understood_every_time() -> None:
