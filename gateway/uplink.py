@@ -33,6 +33,7 @@ from wire.topic import NAMESPACE, state_topic
 
 log = logging.getLogger(__name__)
 
+_TOGETHER = 8  # messages; aiomqtt warns above ten
 _DEATH_S = 2.0  # for the last word: the network may be gone
 
 
@@ -194,9 +195,13 @@ class Uplink:
         await self._subscribed.wait()
         await self._host_online()
 
-        async def send(message: Message) -> None:
-            await client.publish(str(message.topic), message.payload, qos=message.qos)
-            pass_cancellation()
+        async def send(*messages: Message) -> None:
+            # Tasks begin in the order in which they are made, and publish hands a message over in its first step: the
+            # order is kept, and messages share turns of the loop instead of taking five each.
+            for first in range(0, len(messages), _TOGETHER):
+                some = messages[first : first + _TOGETHER]
+                await asyncio.gather(*(client.publish(str(m.topic), m.payload, qos=m.qos) for m in some))
+                pass_cancellation()
 
         self._born_aliases = self._aliases()
         self._publisher = Publisher(
