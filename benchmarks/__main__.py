@@ -16,6 +16,7 @@ SCRIPTS = (
     "gateway_load",
     "delivery",
     "gateway_metrics",
+    "host_ingest",
     "rtu_bus",
 )
 

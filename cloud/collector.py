@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from cloud.broker import Broker, HostLink, connected, heed_cancellation
@@ -17,12 +18,13 @@ from cloud.commands import Command, confirmations, conflict, inflates, rebirth
 from cloud.dead_letters import DeadLetters
 from cloud.hearing import Hearing
 from cloud.ledger import Ledger, entry_of
-from cloud.pending import MOST_IN_ROUND, Pending
+from cloud.pending import Pending
 from cloud.rebirths import Rebirths
 from cloud.sorting import Sorted, Sorter
 from cloud.state.host import HostState
 from cloud.stats import Stats
 from cloud.store.port import TelemetryStore
+from wire.columns import fields_of
 from wire.compressed import ALGORITHM
 from wire.errors import PayloadError, StoreDown, UplinkDown, UplinkRefused
 from wire.host_events import Data, NodeBorn
@@ -33,7 +35,8 @@ from wire.topic import parse_topic
 
 log = logging.getLogger(__name__)
 
-COLLECT_S = 0.1
+COLLECT_S = 0.1  # messages that share a commit
+PAUSE_S = 0.02  # of a gateway whose window is full, which sends again once it hears a confirmation
 LONGEST_PAUSE_S = 10.0
 TICK_S = 0.1
 FLUSH_S = 2.0
@@ -168,8 +171,7 @@ class Collector:
         self._well("store", self._store.about)
         while True:
             await self._pending.filled.wait()
-            if self._pending.room_taken < MOST_IN_ROUND:
-                await asyncio.sleep(COLLECT_S)
+            await self._pending.collect(COLLECT_S, PAUSE_S)
             found = self._pending.take()
             try:
                 # A round that has begun is finished, also when the host is told to stop.
@@ -203,7 +205,8 @@ class Collector:
         self._stats.stored(stored, committed_ms / 1000)
         self._stats.counters["batches_stored"] += len(keyed)
         self._stats.counters["dead_letters"] += len(done.letters) + len(refused)
-        live = [float(committed_ms - s.ts_ms) for b in done.batches if not b.historical for s in b.samples]
+        stamps = chain.from_iterable(fields_of(b.samples).stamps for b in done.batches if not b.historical)
+        live = [float(committed_ms - ts_ms) for ts_ms in stamps]
         self._stats.latency_ms.add(live)
         if refused or done.letters:
             why = (refused[0].why if refused else done.letters[0].why)[:200]

@@ -6,10 +6,11 @@ Used from the event loop alone; readers get the living objects and must not chan
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wire.block import Quality, Reason, Sample, Value
+from wire.columns import fields_of
 from wire.ids import NodeId
 from wire.tag import ASSET, ASSET_KIND, ASSET_NAME, ENG_UNIT, MEASURES, Datatype
 
@@ -101,7 +102,7 @@ class LiveValues:
             now[name] = tag
         self._tags[node, device] = now
 
-    def update(self, node: NodeId, device: str, samples: Iterable[Sample], now_ms: int = FAR) -> None:
+    def update(self, node: NodeId, device: str, samples: Sequence[Sample], now_ms: int = FAR) -> None:
         """Live samples. Tags that were not born, and samples older than what is shown, are left out.
 
         now_ms: a shown stamp that lies in the future (a wrong clock) does not keep a right one away.
@@ -109,15 +110,17 @@ class LiveValues:
         tags = self._tags.get((node, device))
         if tags is None:
             return
-        for sample in samples:
-            tag = tags.get(sample.name)
-            if tag is None or (tag.ts_ms is not None and sample.ts_ms < tag.ts_ms <= now_ms):
+        version = self.version
+        for name, _, ts_ms, quality, value, reason in zip(*fields_of(samples), strict=True):
+            tag = tags.get(name)
+            if tag is None or (tag.ts_ms is not None and ts_ms < tag.ts_ms <= now_ms):
                 continue
-            self.version += 1
-            tag.value, tag.quality, tag.reason = sample.value, sample.quality, sample.reason
-            if isinstance(sample.value, float) and not math.isfinite(sample.value):
+            version += 1
+            tag.value, tag.quality, tag.reason = value, quality, reason
+            if isinstance(value, float) and not math.isfinite(value):
                 tag.value, tag.quality, tag.reason = None, Quality.BAD, Reason.NOT_A_NUMBER
-            tag.ts_ms, tag.gone_ms, tag.version = sample.ts_ms, None, self.version
+            tag.ts_ms, tag.gone_ms, tag.version = ts_ms, None, version
+        self.version = version
 
     def stale(self, node: NodeId, device: str | None = None, now_ms: int | None = None) -> None:
         """The device (None: the edge node with all its devices) is gone since now_ms."""

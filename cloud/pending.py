@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
+from wire.columns import Columns
 from wire.host_events import Data
 
 MOST_IN_ROUND = 20_000  # samples; a round is one transaction
@@ -14,16 +15,22 @@ MOST_PENDING = 200_000  # samples that wait for the store: about 50 MB
 
 def weight(data: Data) -> int:
     """How much room a message takes, in samples of numbers; a text counts by its length."""
-    return len(data.samples) + sum(len(s.value) // 64 for s in data.samples if isinstance(s.value, str))
+    samples = data.samples
+    values = samples.texts if isinstance(samples, Columns) else [s.value for s in samples]
+    return len(samples) + sum(len(value) // 64 for value in values if isinstance(value, str))
 
 
 @dataclass(slots=True)
 class Pending:
-    """Data that waits for the store. Bounded: what does not fit is not taken, and so never confirmed."""
+    """Data that waits for the store. Bounded: what does not fit is not taken, and so never confirmed.
+
+    hurried: backlog is among it, whose gateway may wait for confirmations before it sends more.
+    """
 
     room_taken: int = 0
     queue: deque[tuple[int, Data]] = field(default_factory=deque)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
+    hurried: bool = False
 
     def put(self, data: Data) -> bool:
         room = weight(data)
@@ -31,8 +38,18 @@ class Pending:
             return False
         self.queue.append((room, data))
         self.room_taken += room
+        self.hurried = self.hurried or data.historical
         self.filled.set()
         return True
+
+    async def collect(self, longest_s: float, pause_s: float) -> None:
+        """Returns once a round is full or longest_s are over; with backlog in it also when nothing came for pause_s."""
+        while self.room_taken < MOST_IN_ROUND and longest_s > 0:
+            before = self.room_taken
+            await asyncio.sleep(min(pause_s, longest_s))
+            longest_s -= pause_s
+            if self.hurried and self.room_taken == before:
+                return
 
     def take(self) -> list[Data]:
         """Up to a round's worth, oldest first."""
@@ -45,6 +62,7 @@ class Pending:
         self.room_taken -= taken
         if not self.queue:
             self.filled.clear()
+            self.hurried = False
         return found
 
     def put_back(self, found: list[Data]) -> None:
@@ -53,4 +71,5 @@ class Pending:
             room = weight(data)
             self.queue.appendleft((room, data))
             self.room_taken += room
+            self.hurried = self.hurried or data.historical
             self.filled.set()

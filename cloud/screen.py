@@ -6,10 +6,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cloud.dead_letters import Letter
 from cloud.store.port import Batch, BatchKey
 from wire.block import Sample
+from wire.columns import Columns
 from wire.delivery import batch_digest
 from wire.host_events import Data
 from wire.thinned import REPLACES
@@ -40,6 +42,8 @@ def screened(data: Data, now_ms: int) -> Screened:
     """Sample by sample: one that no database can hold does not sink the others."""
     tag = data.batch
     key = BatchKey(data.node, tag.epoch, tag.number) if tag else BatchKey(data.node, "", now_ms)
+    if isinstance(data.samples, Columns) and _all_fit(data.samples):
+        return Screened(_batch(data, key, data.samples, 0))
     good: list[Sample] = []
     letters: list[Letter] = []
     seen: set[tuple[str, int]] = set()
@@ -50,21 +54,36 @@ def screened(data: Data, now_ms: int) -> Screened:
         elif (s.name, s.ts_ms) not in seen:
             seen.add((s.name, s.ts_ms))
             good.append(s)
-    stamps = [s.ts_ms for s in good]
-    batch = Batch(
+    return Screened(_batch(data, key, tuple(good), len(letters)), letters)
+
+
+def _batch(data: Data, key: BatchKey, good: Sequence[Sample], dead: int) -> Batch:
+    stamps = good.fields.stamps if isinstance(good, Columns) else [s.ts_ms for s in good]
+    return Batch(
         data.node,
         data.device,
-        tuple(good),
+        good,
         key.epoch,
         key.number,
-        tag.digest if tag else "",
+        data.batch.digest if data.batch else "",
         data.historical,
-        dead=len(letters),
-        collided=len(data.samples) - len(good) - len(letters),
+        dead=dead,
+        collided=len(data.samples) - len(good) - dead,
         first_ms=min(stamps, default=0),
         last_ms=max(stamps, default=0),
     )
-    return Screened(batch, letters)
+
+
+def _all_fit(samples: Columns) -> bool:
+    """True when `unfit` has nothing against any of them and no two are the same one. Their floats are finite."""
+    stamps, names = samples.fields.stamps, samples.fields.names
+    return (
+        (samples.distinct or len(set(zip(names, stamps, strict=True))) == len(names))
+        and min(stamps) >= EARLIEST_MS
+        and max(stamps) < LATEST_MS
+        and all(map(_name_fits, names))
+        and not any(isinstance(value, str) and _text_misfit(value) for value in samples.texts)
+    )
 
 
 def unfit(s: Sample) -> str:
@@ -73,11 +92,20 @@ def unfit(s: Sample) -> str:
         return "value is not a finite number"
     if not EARLIEST_MS <= s.ts_ms < LATEST_MS:
         return "timestamp is before 2000 or after 2099"
-    if not s.name.isprintable() or not s.name or s.name.endswith("\\") or len(s.name) > 1_000:
+    if not _name_fits(s.name):
         return "name cannot be stored"
-    if isinstance(s.value, str) and ("\0" in s.value or len(s.value.encode()) > LONGEST_TEXT):
+    if isinstance(s.value, str) and _text_misfit(s.value):
         return f"text is longer than {LONGEST_TEXT} bytes or holds a zero byte"
     return ""
+
+
+@lru_cache(maxsize=50_000)
+def _name_fits(name: str) -> bool:
+    return name.isprintable() and bool(name) and not name.endswith("\\") and len(name) <= 1_000
+
+
+def _text_misfit(text: str) -> bool:
+    return "\0" in text or len(text.encode()) > LONGEST_TEXT
 
 
 def letter_of(key: BatchKey, device: str, position: int, s: Sample, why: str) -> Letter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import repeat
 
 from gateway.outbox.rows import AliasRow, JsonObject
@@ -52,6 +52,10 @@ class Latest:
         found = self._found.get(device, {}).get(name)
         return None if found is None else found[0].ts_ms
 
+    def names(self, device: str) -> Collection[str]:
+        """The tags of a device that were read so far."""
+        return self._found.get(device, {}).keys()
+
     def keys(self) -> list[tuple[str, str]]:
         """(device, tag name) of everything read so far."""
         return [(device, name) for device, names in self._found.items() for name in names]
@@ -93,9 +97,10 @@ class BirthBook:
         found = {tag.name: self._latest.sample(tag) for tag in self._tags.get(device, ())}
         return {name: sample for name, sample in found.items() if sample is not None}
 
-    def tags(self, device: str) -> dict[int, Tag]:
-        """alias -> tag, of the device's present tags."""
-        return {self._aliases[device][tag.name]: tag for tag in self._tags.get(device, ())}
+    def unread(self, device: str) -> dict[int, Tag]:
+        """alias -> tag, of the device's present tags that this process has not read yet."""
+        read = self._latest.names(device)
+        return {self._aliases[device][tag.name]: tag for tag in self._tags.get(device, ()) if tag.name not in read}
 
     def unkeyed(self, device: str, samples: Sequence[Sample]) -> bytes:
         """The body of a DDATA that changes the screen, never the store: it has no key."""

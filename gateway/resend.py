@@ -76,7 +76,7 @@ class ResendWindow:
 
     def __init__(
         self,
-        batches: int = 500,
+        batches: int = 2_000,
         size: int = 4_000_000,
         first_s: float = 5.0,
         min_s: float = 2.0,

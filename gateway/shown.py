@@ -44,9 +44,7 @@ class Shown:
         if not device or device not in self._born:
             return
         self._owed_ms[device] = max(batch.last_ms, self._owed_ms.get(device, 0))
-        newest = self._book.newest(device)
-        unread = {alias: tag for alias, tag in self._book.tags(device).items() if tag.name not in newest}
-        if unread:
+        if unread := self._book.unread(device):
             self._keep(batch, unread)
 
     def _keep(self, batch: Batch, unread: Mapping[int, Tag]) -> None:

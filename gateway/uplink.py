@@ -22,7 +22,7 @@ from gateway.link import Link, first_of, pass_cancellation
 from gateway.outbox.rows import Committed
 from gateway.outbox.store import Outbox
 from gateway.primary import PrimaryHost
-from gateway.publisher import Publisher, figures
+from gateway.publisher import TOGETHER, Publisher, figures
 from gateway.rebirths import CONFIGURATION, NEW_TAGS
 from gateway.resend import ResendWindow
 from gateway.tls import tls_context
@@ -194,9 +194,13 @@ class Uplink:
         await self._subscribed.wait()
         await self._host_online()
 
-        async def send(message: Message) -> None:
-            await client.publish(str(message.topic), message.payload, qos=message.qos)
-            pass_cancellation()
+        async def send(*messages: Message) -> None:
+            # Tasks begin in the order in which they are made, and publish hands a message over in its first step: the
+            # order is kept, and messages share turns of the loop instead of taking five each.
+            for first in range(0, len(messages), TOGETHER):
+                some = messages[first : first + TOGETHER]
+                await asyncio.gather(*(client.publish(str(m.topic), m.payload, qos=m.qos) for m in some))
+                pass_cancellation()
 
         self._born_aliases = self._aliases()
         self._publisher = Publisher(

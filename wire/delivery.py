@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from wire.block import Sample, Value
+from wire.columns import Columns
 from wire.errors import PayloadError
 from wire.ids import NodeId
 from wire.tag import Datatype
@@ -38,7 +39,7 @@ _INTEGER = struct.Struct("<q")
 _UNSIGNED = struct.Struct("<Q")
 _FLOAT = struct.Struct("<f")
 _DOUBLE = struct.Struct("<d")
-_HEAD = struct.Struct("<BqB")  # datatype, ts_ms, quality
+_STAMPED = struct.Struct("<qB")  # ts_ms, quality
 
 
 class BatchTag(NamedTuple):
@@ -64,7 +65,8 @@ def parse_batch_tag(text: str) -> BatchTag:
     return BatchTag(parts[0], int(parts[1]), int(parts[2]), parts[3])
 
 
-def _value_bytes(datatype: Datatype, value: Value | None) -> bytes:
+def value_bytes(datatype: Datatype, value: Value | None) -> bytes:
+    """What the digest covers of a value."""
     if value is None:
         return b""
     if datatype is Datatype.FLOAT:
@@ -81,11 +83,16 @@ def _value_bytes(datatype: Datatype, value: Value | None) -> bytes:
     return _INTEGER.pack(int(value))
 
 
+def sample_head(name: str, datatype: Datatype) -> bytes:
+    """What the digest covers of a sample before its stamp."""
+    raw = name.encode()
+    return _UNSIGNED.pack(len(raw)) + raw + bytes([datatype])
+
+
 def sample_bytes(s: Sample) -> bytes:
     """What the digest covers of one sample: name, datatype, stamp, quality, value; the reason is not part of it."""
-    name = s.name.encode()
-    value = b"\x00" if s.value is None else b"\x01" + _value_bytes(s.datatype, s.value)
-    return _UNSIGNED.pack(len(name)) + name + _HEAD.pack(s.datatype, s.ts_ms, s.quality) + value
+    value = b"\x00" if s.value is None else b"\x01" + value_bytes(s.datatype, s.value)
+    return sample_head(s.name, s.datatype) + _STAMPED.pack(s.ts_ms, s.quality) + value
 
 
 def batch_digest(node: NodeId, device: str, epoch: str, number: int, samples: Iterable[Sample]) -> str:
@@ -94,7 +101,8 @@ def batch_digest(node: NodeId, device: str, epoch: str, number: int, samples: It
     Little-endian; names are length-prefixed so that no two batches share a byte string. device is '' for
     node records. The reason, seq, payload time and historical flag are not part of it.
     """
-    return bytes_digest(node, device, epoch, number, map(sample_bytes, samples))
+    parts = (samples.digested,) if isinstance(samples, Columns) else map(sample_bytes, samples)
+    return bytes_digest(node, device, epoch, number, parts)
 
 
 def bytes_digest(node: NodeId, device: str, epoch: str, number: int, parts: Iterable[bytes]) -> str:

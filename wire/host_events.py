@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from wire.block import Quality, Sample, Value
@@ -56,14 +56,14 @@ class Gone(NamedTuple):
 
 
 class Data(NamedTuple):
-    """One message's samples, in its order, but without its batch tag. batch None: without key.
+    """One message's samples, in its order, but without its batch tag: a tuple or Columns. batch None: without key.
 
     confirming: False for a third-party node, whose births and data are samples by their arrival alone.
     """
 
     node: NodeId
     device: str
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     batch: BatchTag | None
     historical: bool
     confirming: bool

@@ -10,6 +10,7 @@ from wire.delivery import BATCH, PROTOCOL_METRIC
 from wire.errors import PayloadError
 from wire.ids import NodeId
 from wire.payload import Metric, Payload, decode
+from wire.quick import Table
 from wire.tag import Datatype
 from wire.topic import Topic
 
@@ -30,6 +31,7 @@ class Device:
     by_name: dict[str, Datatype]
     aliases: list[int]
     others: dict[str, str] = field(default_factory=dict)
+    table: Table | None = None  # made when data comes that can be decoded by columns
 
 
 @dataclass(slots=True)

@@ -9,12 +9,13 @@ keyed data alone, and only where the digest proves them. Source: Sparkplug B 3.0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wire.block import Sample
-from wire.delivery import BATCH, BD_SEQ, COMPRESSION, PROTOCOL_METRIC, BatchTag, batch_digest, parse_batch_tag
+from wire.delivery import BD_SEQ, COMPRESSION, PROTOCOL_METRIC, BatchTag, batch_digest
 from wire.errors import PayloadError
+from wire.host_data import CONTROLS, LATEST, heard, understood
 from wire.host_events import (
     BornTag,
     Data,
@@ -27,7 +28,7 @@ from wire.host_events import (
     RebirthWanted,
     Rejected,
 )
-from wire.host_node import Alias, Device, Node, decoded, own_sample
+from wire.host_node import Alias, Device, Node, own_sample
 from wire.ids import NodeId
 from wire.payload import Metric, Payload
 from wire.tag import Datatype
@@ -37,10 +38,8 @@ REORDER_MS = 2_000
 """How long a message waits for the ones before it. One MQTT connection keeps order: longer means that one is lost."""
 
 _WRAP = 256
-_LATEST = 2**63  # a digest, like every database, holds a stamp in 64 bits with sign
 MOST_NODES = 20_000
 """Edge nodes of one host; a birth beyond is not taken. Ids can be invented without end, memory cannot."""
-_CONTROLS = ("Node Control/", "Device Control/", "Delivery/")
 
 
 class HostSession:
@@ -81,7 +80,7 @@ class HostSession:
         node_id = NodeId(topic.group, topic.node)
         node = self._nodes.get(node_id) or self._remembered.get(node_id)
         try:
-            payload = decoded(node, topic, data)
+            payload = heard(node, topic, data)
         except PayloadError as fault:
             return [Rejected(topic, data, str(fault))]
         if topic.type == "NBIRTH":
@@ -150,7 +149,7 @@ class HostSession:
     def _take_late(self, node: Node, topic: Topic, data: bytes) -> list[Event]:
         """A message that has waited: decoded anew, because births may have come between."""
         try:
-            payload = decoded(node, topic, data)
+            payload = heard(node, topic, data)
         except PayloadError as fault:
             return [Rejected(topic, data, str(fault))]
         return self._take(node, topic, payload, data)
@@ -193,7 +192,7 @@ class HostSession:
             told = tuple(
                 Sample(t.name, t.datatype, t.ts_ms, t.quality, t.value)
                 for t in tags
-                if t.value is not None and t.ts_ms is not None and t.ts_ms < _LATEST
+                if t.value is not None and t.ts_ms is not None and t.ts_ms < LATEST
             )
         if payload.others:
             yield LeftOut(node.id, device, tuple((o.name or "", o.kind) for o in payload.others))
@@ -218,7 +217,7 @@ class HostSession:
                 aliases[m.alias] = Alias(device, name, m.datatype)
             if not old:
                 by_name[name] = m.datatype
-            if name != BD_SEQ and not name.startswith(_CONTROLS):
+            if name != BD_SEQ and not name.startswith(CONTROLS):
                 ts_ms = m.ts_ms if m.ts_ms is not None else payload.ts_ms
                 found.append(BornTag(name, m.alias, m.datatype, m.properties, not old, m.value, m.quality, ts_ms))
         others = {o.alias: (device, o.name or "", o.kind) for o in payload.others if o.alias is not None}
@@ -248,7 +247,7 @@ class HostSession:
         if not node.remembered:
             yield Rejected(topic, data, f"{cause}: {m.alias if m.name is None else m.name[:100]!r}")
 
-    def _proven(self, node: Node, device: str, samples: list[Sample], batch: BatchTag | None) -> bool:
+    def _proven(self, node: Node, device: str, samples: Sequence[Sample], batch: BatchTag | None) -> bool:
         """Births of an earlier session are believed where a digest proves them."""
         if batch is None:
             return False
@@ -264,33 +263,17 @@ class HostSession:
         if device is None:
             yield RebirthWanted(node.id, "data before birth")
             return
-        samples: list[Sample] = []
-        batch: BatchTag | None = None
-        left = [(o.name or f"alias {o.alias}", o.kind) for o in payload.others]
-        for m in payload.metrics:
-            known = node.resolve(topic.device, m)
-            if known is None and (other := node.other(topic.device, m)) is not None:
-                left.append(other)
-                continue
-            if known is None:
-                yield from self._unknown(node, topic, m, data)
-                return
-            if known.name == BATCH:
-                batch = parse_batch_tag(str(m.value))
-                continue
-            ts_ms = m.ts_ms if m.ts_ms is not None else payload.ts_ms
-            if ts_ms is None or ts_ms >= _LATEST:
-                raise PayloadError(f"{known.name} has {'no' if ts_ms is None else 'an impossible'} timestamp")
-            if not node.confirming and (known.name == BD_SEQ or known.name.startswith(_CONTROLS)):
-                continue
-            samples.append(Sample(known.name, known.datatype, ts_ms, m.quality, m.value, m.reason))
+        found = understood(node, topic.device, payload)
+        if isinstance(found, Metric):
+            yield from self._unknown(node, topic, found, data)
+            return
+        samples, batch, historical, left = found
         if node.remembered:
             yield RebirthWanted(node.id, "births from before")
             if not self._proven(node, topic.device, samples, batch):
                 return
         if left:
-            yield LeftOut(node.id, topic.device, tuple(left))
+            yield LeftOut(node.id, topic.device, left)
             if not samples and batch is None:
                 return
-        historical = any(m.historical for m in payload.metrics)
-        yield Data(node.id, topic.device, tuple(samples), batch, historical, node.confirming)
+        yield Data(node.id, topic.device, samples, batch, historical, node.confirming)

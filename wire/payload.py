@@ -22,10 +22,10 @@ from wire.tag import OTHERS, Datatype
 STALE = 500
 _QUALITY, _UNCERTAIN, _REASON = "Quality", "Uncertain", "Reason"
 
-_SIGNED_32 = {Datatype.INT8: 8, Datatype.INT16: 16, Datatype.INT32: 32}
+SIGNED_32 = {Datatype.INT8: 8, Datatype.INT16: 16, Datatype.INT32: 32}
 _UNSIGNED_32 = {Datatype.UINT8: 8, Datatype.UINT16: 16, Datatype.UINT32: 32}
 INTEGERS = {
-    **{datatype: (-(1 << bits - 1), (1 << bits - 1) - 1) for datatype, bits in _SIGNED_32.items()},
+    **{datatype: (-(1 << bits - 1), (1 << bits - 1) - 1) for datatype, bits in SIGNED_32.items()},
     **{datatype: (0, (1 << bits) - 1) for datatype, bits in _UNSIGNED_32.items()},
 }
 """Integers that travel in int_value, with their smallest and largest value."""
@@ -94,14 +94,14 @@ def _set_value(out: pb.Payload.Metric, datatype: Datatype, value: Value) -> None
 
 def _get_value(raw: pb.Payload.Metric, datatype: Datatype) -> Value:
     kind = raw.WhichOneof("value")
-    wanted = _FIELD_OF[datatype]
+    wanted = FIELD_OF[datatype]
     if kind == "long_value" and datatype is Datatype.UINT32 and raw.long_value <= 0xFFFFFFFF:
         return raw.long_value  # as sparkplug-payload of Eclipse Tahu says it
     if kind != wanted:
         raise PayloadError(f"datatype {datatype.name} needs {wanted}, the metric has {kind}")
-    if datatype in _SIGNED_32:
+    if datatype in SIGNED_32:
         # Some encoders sign-extend to 32 bits, some mask to the width: reduce to the width first.
-        width = _SIGNED_32[datatype]
+        width = SIGNED_32[datatype]
         number = raw.int_value & ((1 << width) - 1)
         return number - (1 << width) if number >> (width - 1) else number
     if datatype is Datatype.INT64:
@@ -117,8 +117,8 @@ def _text(found: object) -> str:
     return found
 
 
-_FIELD_OF: dict[Datatype, str] = {
-    **dict.fromkeys(_SIGNED_32, "int_value"),
+FIELD_OF: dict[Datatype, str] = {
+    **dict.fromkeys(SIGNED_32, "int_value"),
     **dict.fromkeys(_UNSIGNED_32, "int_value"),
     Datatype.INT64: "long_value",
     Datatype.UINT64: "long_value",
@@ -238,7 +238,8 @@ def _datatype(
         raise PayloadError(f"datatype {code} of metric {raw.name!r} is not supported") from fault
 
 
-def _parsed(data: bytes) -> pb.Payload:
+def parsed(data: bytes) -> pb.Payload:
+    """Raises PayloadError."""
     try:
         return pb.Payload.FromString(data)
     except DecodeError as fault:
@@ -255,10 +256,10 @@ def decode(
     datatype is unknown keeps value None and datatype None: the session above decides what that means.
     Raises PayloadError for bytes that are not a Sparkplug B payload.
     """
-    raw = _parsed(data)
+    raw = parsed(data)
     within = inflated(raw)
     if within is not None:
-        outer, raw = raw, _parsed(within)
+        outer, raw = raw, parsed(within)
         if outer.HasField("timestamp"):
             raw.timestamp = outer.timestamp
         if outer.HasField("seq"):

@@ -10,14 +10,13 @@ WIDE = frozenset({Datatype.INT64, Datatype.UINT64, Datatype.DATETIME})
 """Integers that a float64 cannot hold exactly: they stand in `value_int` too, unsigned ones in two's complement."""
 
 
-def split(sample: Sample) -> tuple[float | None, int | None, str | None]:
+def split(datatype: Datatype, quality: Quality, value: Value | None) -> tuple[float | None, int | None, str | None]:
     """(value, value_int, value_text) of a sample; booleans are 0 and 1, texts have no number."""
-    value = sample.value
-    if value is None or sample.quality is Quality.BAD:
+    if value is None or quality is Quality.BAD:
         return None, None, None
-    if sample.datatype in TEXTS:
+    if datatype in TEXTS:
         return None, None, str(value)
-    if sample.datatype in WIDE:
+    if datatype in WIDE:
         number = int(value)
         return float(number), number - (1 << 64) if number >> 63 and number > 0 else number, None
     return float(value), None, None

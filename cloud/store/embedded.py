@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,22 @@ from cloud.store.columns import TEXTS, WIDE, sample_of, split
 from cloud.store.duck_file import DuckFile
 from cloud.store.port import Batch, BatchKey, DeviceId, LastValue, Refused, Series
 from cloud.store.reduce import reduced
-from wire.block import Sample
+from wire.columns import Fields, fields_of, joined_fields
 from wire.ids import NodeId
 from wire.tag import Datatype
 
+DeviceKey = tuple[NodeId, str]
 SeriesKey = tuple[NodeId, str, str, Datatype]
+MOST_FORMS = 4  # sequences of tags of one device whose ids are kept together
 _SPLIT = TEXTS | WIDE  # datatypes whose value is not just a float
 
 
 class EmbeddedStore:
     def __init__(self, path: Path) -> None:
         self.file = DuckFile(path)
-        self._ids: dict[SeriesKey, int] = {}
+        self._ids: dict[DeviceKey, dict[tuple[str, Datatype], int]] = {}
+        self._forms: dict[DeviceKey, dict[Sequence[str], tuple[Sequence[Datatype], list[int]]]] = {}
+        self._highest = 0
 
     @property
     def about(self) -> str:
@@ -36,7 +39,11 @@ class EmbeddedStore:
     async def open(self) -> None:
         await self.file.open()
         rows = await self.file.read('SELECT id, "group", node, device, tag, datatype FROM series')
-        self._ids = {(NodeId(g, n), d, t, Datatype(k)): i for i, g, n, d, t, k in rows}
+        self._ids.clear()
+        self._forms.clear()
+        for i, group, node, device, tag, kind in rows:
+            self._ids.setdefault((NodeId(group, node), device), {})[tag, Datatype(kind)] = i
+        self._highest = max((row[0] for row in rows), default=0)
 
     async def close(self) -> None:
         await self.file.close()
@@ -46,35 +53,40 @@ class EmbeddedStore:
 
     async def write(self, batches: Sequence[Batch]) -> list[Refused]:
         """Within `transaction`. DuckDB refuses nothing that wire can carry."""
-        samples = list(chain.from_iterable(b.samples for b in batches))
-        if samples:
+        if any(b.samples for b in batches):
             ids = await self._series_ids(batches)
-            await self.file.insert("samples", _columns(samples, ids))
+            await self.file.insert("samples", _columns(joined_fields([b.samples for b in batches]), ids))
         return []
 
     async def _series_ids(self, batches: Sequence[Batch]) -> list[int]:
         """The series id of each sample; unknown series are added within the transaction."""
-        new: list[SeriesKey] = []
+        new: dict[SeriesKey, int] = {}
         found: list[int] = []
         for b in batches:
-            for s in b.samples:
-                key = (b.node, b.device, s.name, s.datatype)
-                known = self._ids.get(key)
-                if known is None:
-                    known = self._ids[key] = len(self._ids) + 1
-                    new.append(key)
-                found.append(known)
+            names, datatypes, *_ = fields_of(b.samples)
+            forms = self._forms.setdefault((b.node, b.device), {})
+            kinds, ids = forms.get(names, ((), []))
+            if kinds != datatypes:
+                tags = list(zip(names, datatypes, strict=True))
+                of_device = self._ids.setdefault((b.node, b.device), {})
+                for tag in tags:
+                    if tag not in of_device:
+                        self._highest += 1
+                        of_device[tag] = new[b.node, b.device, *tag] = self._highest
+                ids = [of_device[tag] for tag in tags]
+                if len(forms) >= MOST_FORMS:
+                    forms.clear()
+                forms[names] = (datatypes, ids)
+            found += ids
         if new:
             self.file.on_rollback(lambda: self._forget(new))  # a rolled-back transaction takes its series along
-            for key in new:
-                (group, node), device, tag, datatype = key
-                row = [self._ids[key], group, node, device, tag, int(datatype)]
-                await self.file.execute("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", row)
+            await self.file.insert("series", _series(new))
         return found
 
-    def _forget(self, keys: Sequence[SeriesKey]) -> None:
-        for key in keys:
-            del self._ids[key]
+    def _forget(self, keys: Iterable[SeriesKey]) -> None:
+        for node, device, tag, datatype in keys:
+            del self._ids[node, device][tag, datatype]
+        self._forms.clear()
 
     async def known(self, node: NodeId, device: str, from_ms: int, to_ms: int) -> set[tuple[str, int]]:
         rows = await self.file.read(
@@ -116,7 +128,7 @@ class EmbeddedStore:
         return list(newest.values())
 
     async def series(self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, points: int = 1000) -> Series:
-        ids = [i for (n, d, t, _), i in self._ids.items() if (n, d, t) == (node, device, tag)]
+        ids = [i for (name, _), i in self._ids.get((node, device), {}).items() if name == tag]
         if not ids:
             return Series()
         rows = await self.file.arrays(
@@ -128,21 +140,30 @@ class EmbeddedStore:
         return reduced(np.asarray(rows["ts_ms"]), v, np.asarray(rows["quality"]).astype(np.int64), points)
 
 
-def _columns(samples: Sequence[Sample], ids: Sequence[int]) -> dict[str, Any]:
+def _series(new: Mapping[SeriesKey, int]) -> dict[str, Any]:
+    """The columns of the table `series`: at a plant's first minute there are ten thousand rows of it."""
+    nodes, devices, tags, datatypes = zip(*new, strict=True)
+    texts = {"group": [n.group for n in nodes], "node": [n.node for n in nodes], "device": devices, "tag": tags}
+    columns: dict[str, Any] = {name: np.array(column, dtype=object) for name, column in texts.items()}
+    columns["id"] = np.array(list(new.values()), np.int32)
+    columns["datatype"] = np.array(datatypes, np.uint8)
+    return columns
+
+
+def _columns(fields: Fields, ids: Sequence[int]) -> dict[str, Any]:
     """The columns of the table `samples`; NULLs are masked."""
-    n = len(samples)
-    _, datatypes, stamps, qualities, values, reasons = zip(*samples, strict=True)
+    n = len(ids)
     columns: dict[str, Any] = {
         "series": np.array(ids, np.int32),
-        "ts_ms": np.array(stamps, np.int64),
-        "quality": np.array(qualities, np.uint8),
-        "reason": np.array(reasons, np.uint8),
+        "ts_ms": np.array(fields.stamps, np.int64),
+        "quality": np.array(fields.qualities, np.uint8),
+        "reason": np.array(fields.reasons, np.uint8),
     }
-    if _SPLIT.isdisjoint(datatypes):
-        numbers = np.array(values, np.float64)  # None becomes NaN, and no other NaN comes this far
+    if _SPLIT.isdisjoint(fields.datatypes):
+        numbers = np.array(fields.values, np.float64)  # None becomes NaN, and no other NaN comes this far
         columns["value"] = np.ma.array(numbers, mask=np.isnan(numbers) | (columns["quality"] == 0))
         return columns
-    parts = [split(s) for s in samples]
+    parts = list(map(split, fields.datatypes, fields.qualities, fields.values))
     numbers = np.array([p[0] for p in parts], np.float64)
     columns["value"] = np.ma.array(numbers, mask=np.isnan(numbers))
     wide = np.array([p[1] or 0 for p in parts], np.int64)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from itertools import repeat
 
 import numpy as np
 
 from cloud.store.columns import sample_of
 from cloud.store.influx_http import InfluxHttp, Unacceptable
-from cloud.store.line_protocol import NODE_ITSELF, lines
+from cloud.store.line_protocol import NODE_ITSELF, Prefixes, lines
 from cloud.store.port import Batch, DeviceId, LastValue, Refused, Series
 from cloud.store.reduce import reduced
 from wire.ids import NodeId
@@ -18,6 +19,7 @@ from wire.ids import NodeId
 MOST_BYTES = 4_000_000
 """Of one body before packing; InfluxDB Cloud and 3.x refuse more than 5 MB and 10 MB."""
 MOST_LINES = 10_000
+_PIECE = 50  # lines that stay together: with the longest texts still below MOST_BYTES
 
 _MS = 1_000_000  # ns; bound times are nanoseconds
 
@@ -27,7 +29,7 @@ Line = tuple[str, Batch, int]  # the text, and which sample of which batch it is
 class InfluxStore:
     def __init__(self, http: InfluxHttp) -> None:
         self._http = http
-        self._prefixes: dict[tuple[NodeId, str, str], str] = {}
+        self._prefixes = Prefixes()
 
     @property
     def about(self) -> str:
@@ -44,17 +46,18 @@ class InfluxStore:
         return nullcontext()
 
     async def write(self, batches: Sequence[Batch]) -> list[Refused]:
-        if len(self._prefixes) > 1_000_000:  # third-party nodes may invent names for ever
-            self._prefixes.clear()
         bodies: list[list[Line]] = [[]]
         size = 0
         for b in batches:
-            for i, text in enumerate(lines(b.node, b.device, b.samples, self._prefixes)):
-                if size + len(text) > MOST_BYTES or len(bodies[-1]) >= MOST_LINES:
+            texts = lines(b.node, b.device, b.samples, self._prefixes)
+            for first in range(0, len(texts), _PIECE):
+                piece = texts[first : first + _PIECE]
+                length = sum(map(len, piece))
+                if size + length > MOST_BYTES or len(bodies[-1]) + len(piece) > MOST_LINES:
                     bodies.append([])
                     size = 0
-                bodies[-1].append((text, b, i))
-                size += len(text)
+                bodies[-1] += zip(piece, repeat(b), range(first, first + len(piece)), strict=False)
+                size += length
         # Two at a time: one is packed while the server takes the other one in.
         busy = asyncio.Semaphore(2)
 

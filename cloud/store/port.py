@@ -33,14 +33,14 @@ class BatchKey(NamedTuple):
 class Batch:
     """One message's samples, in time order: what is written as a whole.
 
-    samples: what goes into the database. first_ms and last_ms cover the whole message. dead and collided: samples
-    of the message that do not go there, counted in the ledger. number, digest: as the gateway said; a third-party
-    node's batch has epoch ''.
+    samples: what goes into the database, a tuple or Columns. first_ms and last_ms cover the whole message. dead and
+    collided: samples of the message that do not go there, counted in the ledger. number, digest: as the gateway said;
+    a third-party node's batch has epoch ''.
     """
 
     node: NodeId
     device: str
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     epoch: str = ""
     number: int = 0
     digest: str = ""

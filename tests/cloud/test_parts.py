@@ -143,6 +143,37 @@ async def test_what_waits_keeps_its_order_and_its_bounds(monkeypatch: pytest.Mon
     assert not pending.put(messages[0])
 
 
+async def test_a_round_collects_for_its_time_and_backlog_only_until_it_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud.pending.MOST_IN_ROUND", 6)
+    pending = Pending()
+    slept: list[float] = []
+    comes: list[Data] = []
+
+    async def sleep(wait_s: float) -> None:
+        slept.append(wait_s)
+        if comes:
+            pending.put(comes.pop())
+
+    monkeypatch.setattr("cloud.pending.asyncio.sleep", sleep)
+    live = keyed(row(T0, 1.0), row(T0, 2.0))
+    pending.put(live)
+    await pending.collect(0.1, 0.04)
+    assert slept == pytest.approx([0.04, 0.04, 0.02])
+    slept.clear()
+    late = live._replace(historical=True)
+    comes = [late]
+    await pending.collect(0.1, 0.04)
+    assert (slept, pending.room_taken) == ([0.04, 0.04], 4)
+    pending.put_back([late])
+    slept.clear()
+    await pending.collect(0.1, 0.04)
+    assert slept == []  # a round is full
+    assert len(pending.take()) == 3
+    pending.put(live)
+    await pending.collect(0.1, 0.04)
+    assert len(slept) == 3  # what waits now is live
+
+
 def test_a_batch_without_stored_samples_reaches_nowhere() -> None:
     index = Index()
     index.add([LedgerEntry(KEY, "pump", "", 3, 3, 0, 0, 0)])

@@ -21,6 +21,7 @@ from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
 from cloud.store.port import Batch, BatchKey, DeviceId, TelemetryStore
 from wire.block import Quality, Reason, Sample
+from wire.columns import Columns, fields_of
 from wire.ids import NodeId
 from wire.tag import Datatype
 
@@ -178,3 +179,25 @@ def test_numbers_behave_like_a_set(added: list[tuple[int, int]]) -> None:
 def test_an_entry_counts_every_sample_of_its_message() -> None:
     entry = entry_of(replace(batch(1, flow(T0, 1.0), flow(T0, 2.0)), dead=1, collided=3), refused=1)
     assert (entry.samples, entry.dead, entry.collided) == (6, 2, 3)
+
+
+async def test_samples_by_columns_are_stored_like_single_ones(pair: Pair) -> None:
+    def by_columns(number: int, found: list[Sample]) -> Batch:
+        return replace(batch(number, *found), samples=Columns(fields_of(found), b"", plain=False, distinct=True))
+
+    kinds = [replace_stamp(s, T0) for s in EVERY_KIND]
+    for number in range(3):  # what was learned of the first serves the others
+        await pair.keep(by_columns(number, [replace_stamp(s, T0 + number) for s in kinds]))
+    numbers = [flow(T0 + 10, 1.5, "a"), Sample("b", Datatype.BOOLEAN, T0 + 11, Quality.GOOD, True)]
+    await pair.keep(by_columns(3, numbers), by_columns(4, [flow(T0 + 12, None, "a"), numbers[1]]))
+    retyped = [Sample(s.name, Datatype.INT32, T0 + 20, Quality.GOOD, 7) for s in numbers]
+    await pair.keep(by_columns(5, retyped))
+    assert await pair.store.rows(NODE, "pump-1", T0, T0 + 2) == 3 * len(kinds)
+    found = {v.sample.name: v.sample for v in await pair.store.last_values()}
+    assert [found[s.name] for s in kinds] == [replace_stamp(s, T0 + 2) for s in kinds]
+    assert [found[s.name] for s in retyped] == retyped
+    assert (await pair.store.series(NODE, "pump-1", "a", T0, T0 + 30)).v == [1.5, None, 7.0]
+
+
+def replace_stamp(s: Sample, ts_ms: int) -> Sample:
+    return s._replace(ts_ms=ts_ms)

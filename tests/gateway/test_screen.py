@@ -35,6 +35,14 @@ from wire.topic import parse_topic
 T0 = 1_700_000_000_000
 
 
+def test_only_tags_that_were_not_read_since_the_start_are_looked_up_in_the_backlog() -> None:
+    latest = Latest()
+    book = BirthBook(TAGS, {}, {"pump": {"flow": 5, "count": 6}, "fan": {"speed": 7}}, latest)
+    assert book.unread("pump") == {5: TAGS["pump"][0], 6: TAGS["pump"][1]}
+    latest.update(block(T0))
+    assert (book.unread("pump"), book.unread("fan"), book.unread("gone")) == ({}, {7: TAGS["fan"][0]}, {})
+
+
 async def test_a_tag_that_stopped_changing_is_right_on_the_screen_after_an_outage_and_stored_once(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:

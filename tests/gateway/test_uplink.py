@@ -460,3 +460,25 @@ async def test_a_confirming_host_keeps_nothing_in_the_lanes(mosquitto: Mosquitto
         assert (status["under_way"], status["live_waiting"], status["state"]) == (0, 0, "online")
         assert status["round_trip_ms"] is not None
         assert h.samples == 2 * 199
+
+
+async def test_a_backlog_that_is_handed_over_many_at_a_time_keeps_the_order_of_its_seq(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    async with host(mosquitto.port) as h, rig(tmp_path, mosquitto.port) as r:
+        await r.online()
+        await h.state(False)
+        async with asyncio.timeout(30):
+            while r.uplink.state == "online":
+                await asyncio.sleep(0.01)
+        for ts_ms in range(10, 310):
+            r.outbox.append(taken(block(ts_ms)))
+            await r.outbox.flush()
+        h.heard.clear()
+        await h.state(True, time.time_ns() // 1_000_000 + 60_000)
+        await r.all_confirmed()
+        said = [x for x in h.heard if x.topic.type != "NDEATH"]
+        assert [x.payload.seq for x in said] == [i % 256 for i in range(len(said))]
+        late = [x for x in h.batches("pump") if x.historical]
+        assert len(late) == 300
+        assert [x.tag.number for x in late if x.tag] == sorted(x.tag.number for x in late if x.tag)
