@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.manifest import Manifest
+from models.manifest import Manifest, duration
 
 
 def card(manifest: Manifest, file_name: str) -> str:
@@ -45,11 +45,3 @@ The rate holds while the machine runs as it did in the training window: another 
 another model. Normal rows follow one another slowly, so that few of them are independent; the rate is an estimate, and
 the held-out figure above is its only check. A low score says "as in the training window", not "healthy".
 """
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that a person would choose."""
-    for size, unit in ((604800.0, "weeks"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} seconds"

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from models import explain, history, manifest, runtime
-from models.card import duration
-from models.manifest import Manifest
+from models.manifest import Manifest, duration
 from wire.errors import ConfigError, ModelError
 
 _TRAIN = """Trains a model from rows of NORMAL operation: writes one ONNX file that describes itself, and a card (.md)

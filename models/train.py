@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from models import threshold
-from models.card import duration
 from models.detectors.robust_distance import RobustDistance
 from models.export import export
 from models.history import History, check_period
-from models.manifest import FalseAlarms, Input, Manifest, Training
+from models.manifest import FalseAlarms, Input, Manifest, Training, duration
 from models.runtime import load
 from models.settings import Settings
 from wire.block import FloatArray
