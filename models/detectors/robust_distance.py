@@ -9,13 +9,15 @@ The symmetric root keeps each part next to its own tag, and the parts sum to the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import onnx
+from annotated_types import Ge, Le
 from onnx import helper, numpy_helper
 
 from models.detectors.detector import Scored, floats, rounded
-from models.runtime import DEVIATIONS, NEXT, ROW, SCORE, SHARES
+from models.runtime import DEVIATIONS, EXPECTED, NEXT, ROW, SCORE, SHARES
 from wire.block import FloatArray
 
 # Winsorising at 3 robust standard deviations keeps single outliers out of the correlation.
@@ -46,7 +48,7 @@ class RobustDistance:
     ceiling: float
 
     @classmethod
-    def fit(cls, pieces: list[FloatArray], smoothing_rows: int) -> RobustDistance:
+    def fit(cls, pieces: list[FloatArray], smoothing_rows: Annotated[int, Ge(1), Le(1000)] = 5) -> RobustDistance:
         """From normal rows. pieces: contiguous stretches, each of shape (n_rows, n_inputs), without NaN.
 
         smoothing_rows: the span of the smoothing (gain = 2 / (span + 1)). No column may be constant.
@@ -64,6 +66,20 @@ class RobustDistance:
         values, vectors = np.linalg.eigh(correlation)
         whitening = rounded((vectors / np.sqrt(values)) @ vectors.T)
         return cls(centre, scale, whitening, gain, float(rounded(np.array(ceiling))))
+
+    def shrinking(self) -> FloatArray:
+        """Shape (n, n): what is left of each deviation when what the others suggest is taken off: z @ shrinking.
+
+        With P the inverse of the correlation, the others suggest z_i - (P z)_i / P_ii (the conditional mean of a normal
+        distribution).
+        """
+        precision = self.whitening @ self.whitening
+        return rounded(precision / np.diag(precision))
+
+    def expected(self, deviations: FloatArray) -> FloatArray:
+        """What the other inputs suggest for each, in its unit. deviations: shape (n_rows, n)."""
+        found: FloatArray = self.centre + self.scale * (deviations - deviations @ self.shrinking())
+        return found
 
     def reach(self) -> FloatArray:
         """Shape (n,): the score of each input alone at the ceiling; a threshold above it can never be passed by it."""
@@ -85,6 +101,7 @@ class RobustDistance:
             "centre": self.centre,
             "scale": self.scale,
             "whitening": self.whitening,
+            "shrinking": self.shrinking(),
             "gain": np.array([self.gain]),
             "memory": np.array([1.0 - self.gain]),
             "epsilon": np.array([_EPSILON]),
@@ -106,6 +123,10 @@ class RobustDistance:
                 ("MatMul", [DEVIATIONS, "whitening"], "parts"),
                 ("Mul", ["parts", "parts"], "bare_squares"),
                 ("Add", ["bare_squares", "epsilon"], "squares"),
+                ("MatMul", [DEVIATIONS, "shrinking"], "apart"),
+                ("Sub", [DEVIATIONS, "apart"], "suggested"),
+                ("Mul", ["suggested", "scale"], "suggested_offset"),
+                ("Add", ["suggested_offset", "centre"], EXPECTED),
             )
         ]
         nodes.append(helper.make_node("ReduceSum", ["squares"], ["total"], keepdims=1))
@@ -117,7 +138,14 @@ class RobustDistance:
             [floats(ROW, n), floats("sum", n), floats("weight", 1)],
             [
                 floats(name, size)
-                for name, size in ((SCORE, 1), (SHARES, n), (DEVIATIONS, n), ("sum" + NEXT, n), ("weight" + NEXT, 1))
+                for name, size in (
+                    (SCORE, 1),
+                    (SHARES, n),
+                    (DEVIATIONS, n),
+                    (EXPECTED, n),
+                    ("sum" + NEXT, n),
+                    ("weight" + NEXT, 1),
+                )
             ],
             [numpy_helper.from_array(value.astype("<f4"), name) for name, value in constants.items()],
         )
