@@ -1,9 +1,9 @@
 """What one score costs: time from numpy row to score and shares, memory of the runtime and of each model.
 
-Times come from the packaged demo model on one core, row by row; `onnxruntime` is its part of them, the rest is numpy and
-Python. Memory is the growth of a fresh process that has loaded numpy: once the runtime with a first model, then models
-of other assets (a session of their own each; assets with one file share it). Two hundred models, each with a row every
-second, are run for real: between two rows of one model the processor's caches have seen the 199 others.
+Times come from the packaged demo model on one core, row by row; `onnxruntime` is its part of them, the rest is numpy
+and Python. Memory is the growth of a fresh process that has loaded numpy: once the runtime with a first model, then
+models of other assets (a session of their own each; assets with one file share it). Two hundred models, each with a
+row every second, are run for real: between two rows of one model the caches have seen the 199 others.
 """
 
 from __future__ import annotations

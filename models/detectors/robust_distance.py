@@ -13,8 +13,8 @@ from typing import Annotated
 
 import numpy as np
 import onnx
-from annotated_types import Ge, Le
 from onnx import helper, numpy_helper
+from pydantic import Field
 
 from models.detectors.detector import Scored, floats, rounded
 from models.runtime import DEVIATIONS, EXPECTED, NEXT, ROW, SCORE, SHARES
@@ -48,7 +48,7 @@ class RobustDistance:
     ceiling: float
 
     @classmethod
-    def fit(cls, pieces: list[FloatArray], smoothing_rows: Annotated[int, Ge(1), Le(1000)] = 5) -> RobustDistance:
+    def fit(cls, pieces: list[FloatArray], smoothing_rows: Annotated[int, Field(ge=1, le=1000)] = 5) -> RobustDistance:
         """From normal rows. pieces: contiguous stretches, each of shape (n_rows, n_inputs), without NaN.
 
         smoothing_rows: the span of the smoothing (gain = 2 / (span + 1)). No column may be constant.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable, Sized
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,10 @@ def site_with_model(folder: Path, broker: str, port: int, asset: str = "", more:
     return path
 
 
+def _more(scores: Callable[[], Sized], than: int) -> bool:
+    return len(scores()) > than
+
+
 async def test_a_new_model_takes_over_without_losing_a_row(mosquitto: Mosquitto, tmp_path: Path) -> None:
     """Every poll of the pump is a row, and every row has its score, before, while and after the file is exchanged."""
     model = small.write(tmp_path / "m.onnx", MANIFEST)
@@ -60,7 +66,7 @@ async def test_a_new_model_takes_over_without_losing_a_row(mosquitto: Mosquitto,
                 assert (await gateway.answer({"cmd": "reload"}))["done"] == "no line changed"
                 said = (await gateway.status())["scoring"]["machine"]
                 assert said == {"state": "on", "problem": "", "model": f"small version {version}, not signed"}
-                await h.until(lambda n=before: len(scores()) > n + 20)
+                await h.until(partial(_more, scores, before + 20))
             stop.set()
         flows = sorted(ts for device, name, ts in h.rows if (device, name) == ("pump", "flow"))
     scored = scores()

@@ -65,7 +65,7 @@ def test_a_detector_is_trained_by_its_graph_where_it_has_no_numpy(settings: Sett
 def test_settings_that_a_detector_does_not_know_are_told_with_those_that_it_does(tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
     for text, word in (
-        ("detector_settings: {speed: 3}", r"yaml:10: detector_settings\.speed: unknown key; robust_distance knows smooth"),
+        ("detector_settings: {speed: 3}", r"yaml:10: detector_settings\.speed: unknown key; .* knows smooth"),
         ("detector_settings: {smoothing_rows: 0}", r"yaml:10: detector_settings\.smoothing_rows: .*than or equal to 1"),
         ("detector_settings: {smoothing_rows: soon}", r"detector_settings\.smoothing_rows: .*valid integer"),
         ("time_zone: Mars", r"m\.yaml:10: time_zone: must be a time zone"),
@@ -84,7 +84,7 @@ def test_every_detector_of_the_registry_can_be_asked_for_its_settings() -> None:
 
 def test_the_curve_keeps_its_rates_on_rows_that_it_has_not_seen(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(CONFIG)
-    data = write_csv(tmp_path / "rows.csv", normal_rows(20_000, seed=5))
+    data = write_csv(tmp_path / "rows.csv", normal_rows(12_000, seed=5))
     trained = train.train(
         read_settings(tmp_path / "m.yaml"), history.read_csv(data, "t_s", ["flow", "pressure", "current"]), data
     )
@@ -92,10 +92,10 @@ def test_the_curve_keeps_its_rates_on_rows_that_it_has_not_seen(tmp_path: Path) 
     assert [each.rows for each in curve] == sorted(each.rows for each in curve)
     assert 5_000 in [each.rows for each in curve]
     assert trained.manifest.threshold_for(5_000) == trained.manifest.threshold
-    fresh = trained.detector.score(normal_rows(60_000, seed=78)).scores
+    fresh = trained.detector.score(normal_rows(40_000, seed=78)).scores
     for each in curve:
         if each.rows <= 2_000:
             alarms = threshold.count_alarms(fresh, trained.manifest.alarm, each.threshold)
             assert 0.4 * len(fresh) / each.rows <= alarms <= 2 * len(fresh) / each.rows
     with pytest.raises(ModelError, match="is outside"):
-        trained.manifest.threshold_for(30 * 20_000)
+        trained.manifest.threshold_for(30 * 12_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_the_card_and_the_pictures_come_along(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_is_refused_in_words(registry: Registry, tmp_path: Path) -> None:
-    for call, word in (
+    refused: tuple[tuple[Callable[[], object], str], ...] = (
         (lambda: registry.add(made(tmp_path, "1")), "small version 1 is in .* already"),
         (lambda: registry.add(made(tmp_path, "1", threshold=6.0)), "has another small version 1"),
         (lambda: registry.add(made(tmp_path, "current")), "its version cannot be 'current'"),
@@ -82,7 +83,8 @@ def test_what_cannot_be_is_refused_in_words(registry: Registry, tmp_path: Path) 
         (lambda: registry.promote("../small", "1"), "model id"),
         (lambda: registry.rollback("small"), "no version was current before now"),
         (lambda: registry.add(tmp_path / "gone.onnx"), "cannot be read"),
-    ):
+    )
+    for call, word in refused:
         with pytest.raises(ModelError, match=word):
             call()
     registry.promote("small", "1")
@@ -90,12 +92,16 @@ def test_what_cannot_be_is_refused_in_words(registry: Registry, tmp_path: Path) 
         registry.promote("small", "1")
 
 
+def power_goes(self: Path, target: Path) -> Path:
+    raise OSError(5, "power went")
+
+
 def test_a_crash_between_log_and_rename_changes_nothing(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.promote("small", "1")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError(5, "power went")))
+        patch.setattr(Path, "replace", power_goes)
         with pytest.raises(ModelError, match="cannot be written"):
             registry.promote("small", "2")
     assert current(tmp_path) == "1"
