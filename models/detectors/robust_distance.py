@@ -67,18 +67,18 @@ class RobustDistance:
         whitening = rounded((vectors / np.sqrt(values)) @ vectors.T)
         return cls(centre, scale, whitening, gain, float(rounded(np.array(ceiling))))
 
-    def shrinking(self) -> FloatArray:
-        """Shape (n, n): what is left of each deviation when what the others suggest is taken off: z @ shrinking.
+    def suggesting(self) -> FloatArray:
+        """Shape (n, n): deviations @ suggesting is what the others suggest for each input, above its centre.
 
         With P the inverse of the correlation, the others suggest z_i - (P z)_i / P_ii (the conditional mean of a normal
         distribution).
         """
         precision = self.whitening @ self.whitening
-        return rounded(precision / np.diag(precision))
+        return rounded((np.eye(len(self.centre)) - precision / np.diag(precision)) * self.scale)
 
     def expected(self, deviations: FloatArray) -> FloatArray:
         """What the other inputs suggest for each, in its unit. deviations: shape (n_rows, n)."""
-        found: FloatArray = self.centre + self.scale * (deviations - deviations @ self.shrinking())
+        found: FloatArray = self.centre + deviations @ self.suggesting()
         return found
 
     def reach(self) -> FloatArray:
@@ -101,7 +101,7 @@ class RobustDistance:
             "centre": self.centre,
             "scale": self.scale,
             "whitening": self.whitening,
-            "shrinking": self.shrinking(),
+            "suggesting": self.suggesting(),
             "gain": np.array([self.gain]),
             "memory": np.array([1.0 - self.gain]),
             "epsilon": np.array([_EPSILON]),
@@ -123,10 +123,8 @@ class RobustDistance:
                 ("MatMul", [DEVIATIONS, "whitening"], "parts"),
                 ("Mul", ["parts", "parts"], "bare_squares"),
                 ("Add", ["bare_squares", "epsilon"], "squares"),
-                ("MatMul", [DEVIATIONS, "shrinking"], "apart"),
-                ("Sub", [DEVIATIONS, "apart"], "suggested"),
-                ("Mul", ["suggested", "scale"], "suggested_offset"),
-                ("Add", ["suggested_offset", "centre"], EXPECTED),
+                ("MatMul", [DEVIATIONS, "suggesting"], "suggested"),
+                ("Add", ["suggested", "centre"], EXPECTED),
             )
         ]
         nodes.append(helper.make_node("ReduceSum", ["squares"], ["total"], keepdims=1))
