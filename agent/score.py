@@ -79,6 +79,11 @@ class Scorers:
         new._index()
         return new
 
+    def exchanged(self, other: Scorers) -> list[str]:
+        """The assets for which the other has another model."""
+        ours = {scorer.asset: scorer.digest for scorer in self._scorers}
+        return [s.asset for s in other._scorers if ours.get(s.asset, s.digest) != s.digest]
+
     def adopt(self, other: Scorers) -> None:
         """Becomes what the other is, between two Blocks; a new scorer goes on with the row that an old one began."""
         before = {scorer.asset: scorer for scorer in self._scorers}

@@ -80,8 +80,11 @@ class Scorer:
         return asset == self._spec and all(tags.get(key) == given for key, given in self._given.items())
 
     def inherit(self, old: Scorer) -> None:
-        """Takes over the asset: a row that is half there is not lost."""
+        """Takes over the asset: a row that is half there is not lost, and the same model stays warm."""
         self._window.inherit(old._window)
+        if self.digest == old.digest and self.inputs == old.inputs:
+            self._running.inherit(old._running)
+            self._scored_ms, self._said = old._scored_ms, old._said
 
     def score(self, block: Block) -> list[Block]:
         """The score Block of the row that this Block completes, and what is to be said when that changes.

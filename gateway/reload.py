@@ -160,7 +160,7 @@ class Reloader:
                 new = await asyncio.to_thread(checked, self.site.path)
                 change = difference(self.site, new)
                 self._read = self._read[:1] + _look(new)[1:]  # perhaps of other models
-                await self._apply(new, change)
+                exchanged = await self._apply(new, change)
             except (ConfigError, StoreFull) as fault:
                 problems = list(fault.problems) if isinstance(fault, ConfigError) else [str(fault)]
                 self.status.error = "; ".join(problems)
@@ -172,14 +172,16 @@ class Reloader:
             self.status.error = ""
             self.status.loaded_ms = now_ms()
             self.status.reloads += 1
-            log.info("configuration reloaded", extra={"change": str(change)})
-            return {"done": str(change)}
+            done = f"{change}; new models: {', '.join(exchanged)}" if exchanged else str(change)
+            log.info("configuration reloaded", extra={"change": done})
+            return {"done": done}
 
-    async def _apply(self, new: Site, change: Change) -> None:
-        """Raises StoreFull; then everything is as before."""
+    async def _apply(self, new: Site, change: Change) -> list[str]:
+        """The assets whose model was exchanged. Raises StoreFull; then everything is as before."""
         old_scorers, old_deriver = self._scorers.copied(), self._deriver.copied()
         new_scorers = await asyncio.to_thread(self._scorers.renewed, new.assets, new.lines)
         new_deriver = self._deriver.renewed(new.lines)
+        exchanged = self._scorers.exchanged(new_scorers)
         dead = [d for name in change.stop for d in self._lines.dead(name)]
         await self._lines.stop(change.stop)
         # What old tags, scores and expressions gave must be committed under their aliases before new ones are known.
@@ -209,6 +211,7 @@ class Reloader:
             if device in tags:  # a device counts as alive until its line says otherwise
                 self._outbox.device_state(device, True)
         self._lines.start(self._group, change.start, self._deriver)
+        return exchanged
 
 
 def _look(site: Site) -> _Look:

@@ -83,6 +83,13 @@ class Running:
         self._rows = 0
         self._alarm = alarm_logic.CALM
 
+    def inherit(self, old: Running) -> None:
+        """Goes on where another run of the same model stands, with a threshold of its own."""
+        for mine, theirs in zip(self._states, old._states, strict=True):
+            for name, state in mine.items():
+                state[:] = theirs[name]
+        self._rows, self._alarm = old._rows, old._alarm
+
     def score(self, row: FloatArray, clock: Clock = (0.0, 0.0)) -> Score:
         """Scores one row.
 

@@ -152,6 +152,18 @@ def test_another_model_takes_over_between_two_rows_and_says_that_it_warms_up(tmp
     assert judge.status()["pump"] == {"state": "on", "problem": "", "model": "small version 2, not signed"}
 
 
+def test_turning_the_rate_keeps_the_model_warm_and_the_alarm_up(tmp_path: Path) -> None:
+    model = write(tmp_path / "m.onnx")
+    judge = Scorers([pump(model)], LINES)
+    fed(judge, [(1.0, 2.0)] * 3 + [(7.0, 2.0)] * 2)
+    turned = pump(model, false_alarm_s=100.0)
+    new = judge.renewed([turned], LINES)
+    assert judge.exchanged(new) == []
+    judge.adopt(new)
+    (*_, last) = numbers(fed(judge, [(4.5, 2.0)], from_s=5))
+    assert (said(last)["score"], said(last)["threshold"], said(last)["anomaly"]) == (4.5, 4.0, True)
+
+
 def test_the_same_file_anew_goes_on_warm_and_one_file_is_loaded_once(tmp_path: Path) -> None:
     model = write(tmp_path / "m.onnx")
     judge = Scorers([pump(model)], LINES)

@@ -63,7 +63,7 @@ async def test_a_new_model_takes_over_without_losing_a_row(mosquitto: Mosquitto,
             for version in ("2", "3"):
                 small.write(model, replace(MANIFEST, version=version, threshold=float(version)))
                 before = len(scores())
-                assert (await gateway.answer({"cmd": "reload"}))["done"] == "no line changed"
+                assert (await gateway.answer({"cmd": "reload"}))["done"] == "no line changed; new models: machine"
                 said = (await gateway.status())["scoring"]["machine"]
                 assert said == {"state": "on", "problem": "", "model": f"small version {version}, not signed"}
                 await h.until(partial(_more, scores, before + 20))
