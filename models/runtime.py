@@ -175,7 +175,8 @@ def of_content(content: bytes, path: Path, verify: Verify | None = None) -> Mode
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # A row is a few bytes: arena and patterns would only cost memory, and constants are used as they stand.
+    # A row is a few bytes: arena, patterns and fused kernels would only cost memory; constants are used as they stand.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.log_severity_level = 4
