@@ -25,6 +25,7 @@ class Scorers:
         self._around = around or Surroundings()
         self._scorers: list[Scorer] = []
         self._problems: dict[str, str] = {}
+        self._final = True
         self._of_device: dict[str, list[Scorer]] = {}
         self._load(assets, tags_of(lines), {})
 
@@ -69,9 +70,18 @@ class Scorers:
         return new
 
     def shared(self, other: Scorers) -> Scorers:
-        """Ours that can speak until the other takes over: what they say is known under its name to both."""
-        theirs = {scorer.asset: scorer for scorer in other._scorers}
-        return self._some([s for s in self._scorers if s.asset in theirs and s.tags == theirs[s.asset].tags])
+        """Who judges until the other takes over: ours, where what they say is known under its name to both; else the
+        other's, which keep what they have to say until then."""
+        ours = {scorer.asset: scorer for scorer in self._scorers}
+        found = []
+        for theirs in other._scorers:
+            mine = ours.get(theirs.asset)
+            if mine is None or mine.tags != theirs.tags:
+                theirs.hold()
+            found.append(mine if mine is not None and mine.tags == theirs.tags else theirs)
+        between = self._some(found)
+        between._final = False
+        return between
 
     def _some(self, scorers: Sequence[Scorer]) -> Scorers:
         new = Scorers((), (), self._around)
@@ -91,6 +101,8 @@ class Scorers:
             old = before.get(scorer.asset)
             if old is not None and old is not scorer:
                 scorer.inherit(old)
+            if other._final:
+                scorer.release()
         self._scorers, self._problems, self._of_device = other._scorers, other._problems, other._of_device
 
     def score(self, block: Block) -> list[Block]:

@@ -74,6 +74,8 @@ class Scorer:
         self._forget_ms = max(1, manifest.warm_up_rows) * manifest.period_s * 1000
         self._scored_ms: int | None = None
         self._said: object = None
+        self._holding = False
+        self._held: list[Block] = []
 
     def fits(self, asset: AssetSpec, tags: Tags) -> bool:
         """True when it would be made the same of these, but for what stands in the model's file."""
@@ -86,7 +88,23 @@ class Scorer:
             self._running.inherit(old._running)
             self._scored_ms, self._said = old._scored_ms, old._said
 
+    def hold(self) -> None:
+        """Scores, but tells nothing until release: its tags are not known outside yet."""
+        self._holding = True
+
+    def release(self) -> None:
+        """What was held is told with the next Block."""
+        self._holding = False
+
     def score(self, block: Block) -> list[Block]:
+        """What there is to tell after this Block, oldest first."""
+        told = self._scored(block)
+        if self._holding or self._held:
+            self._held += told
+            told, self._held = ([], self._held) if self._holding else (self._held, [])
+        return told
+
+    def _scored(self, block: Block) -> list[Block]:
         """The score Block of the row that this Block completes, and what is to be said when that changes.
 
         The stamp is that of the newest input.

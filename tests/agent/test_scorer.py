@@ -152,6 +152,24 @@ def test_another_model_takes_over_between_two_rows_and_says_that_it_warms_up(tmp
     assert judge.status()["pump"] == {"state": "on", "problem": "", "model": "small version 2, not signed"}
 
 
+def test_a_model_of_other_tags_keeps_its_scores_until_they_can_be_told(tmp_path: Path) -> None:
+    model = write(tmp_path / "m.onnx")
+    judge = Scorers([pump(model)], LINES)
+    fed(judge, [(1.0, 2.0)] * 4)
+    swapped = tuple(replace(each, name=name) for each, name in zip(MANIFEST.inputs, ("a", "level"), strict=True))
+    write(model, replace(MANIFEST, inputs=swapped))
+    asset = pump(model, inputs={"level": ("two", "b")})
+    new = judge.renewed([asset], LINES)
+    assert new.problems() == []
+    judge.adopt(judge.shared(new))
+    assert fed(judge, [(1.0, 2.0)] * 3, from_s=4) == []
+    judge.adopt(new)
+    told = fed(judge, [(1.0, 2.0)], from_s=7)
+    assert [b.ts_ms for b in told] == [4010, 5010, 6010, 7010]
+    assert "share/level" in told[0].tags.names
+    assert [said(b)["score"] for b in told] == [Reason.WARMING_UP] * 2 + [2.0] * 2
+
+
 def test_turning_the_rate_keeps_the_model_warm_and_the_alarm_up(tmp_path: Path) -> None:
     model = write(tmp_path / "m.onnx")
     judge = Scorers([pump(model)], LINES)
