@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from tests.servers import Mosquitto
 from wire.errors import ConfigError
 
 PERIOD_S = 0.05
+Scores = dict[int, tuple[object, int]]  # stamp -> value, quality
 MANIFEST: Manifest = replace(
     small.MANIFEST,
     inputs=(Input("flow", "m3/h", 1.5, 1.0), Input("count", "", 7.0, 1.0)),
@@ -42,8 +43,10 @@ def site_with_model(folder: Path, broker: str, port: int, asset: str = "", more:
     return path
 
 
-def _more(scores: Callable[[], Sized], than: int) -> bool:
-    return len(scores()) > than
+def _more(scores: Callable[[], Scores], than: int) -> bool:
+    """True when so many rows have come and the last one is warm."""
+    found = scores()
+    return len(found) > than and found[max(found)][0] == 7.0
 
 
 async def test_a_new_model_takes_over_without_losing_a_row(mosquitto: Mosquitto, tmp_path: Path) -> None:
@@ -56,10 +59,10 @@ async def test_a_new_model_takes_over_without_losing_a_row(mosquitto: Mosquitto,
         async with asyncio.TaskGroup() as group:
             group.create_task(gateway.run(stop, None))
 
-            def scores() -> dict[int, tuple[object, int]]:
+            def scores() -> Scores:
                 return {ts: row for (device, name, ts), row in h.rows.items() if (device, name) == ("machine", "score")}
 
-            await h.until(lambda: len(scores()) > 20)
+            await h.until(partial(_more, scores, 20))
             for version in ("2", "3"):
                 small.write(model, replace(MANIFEST, version=version, threshold=float(version)))
                 before = len(scores())
