@@ -1,6 +1,6 @@
 # make demo   the whole chain on this machine   (FOR=60 REPORT=report.json STORE=... PORT=8080)
 # make test   the whole test suite, servers included
-# make setup | lint | bench | soak | campaign | models
+# make setup | lint | bench | evaluate | soak | campaign | models
 
 PYTHON ?= python3
 VENV   := .venv
@@ -14,8 +14,10 @@ MINUTES ?= 30
 SEED   ?= 1
 SHORT  ?=
 ONLY   ?=
+DATA   ?= ../shared/data
+SCORE  ?=
 
-.PHONY: demo test setup lint bench soak campaign models lock proto servers browser-servers clean help
+.PHONY: demo test setup lint bench evaluate soak campaign models lock proto servers browser-servers clean help
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -48,6 +50,10 @@ lint: setup
 
 bench: servers
 	@$(RUN)/python -m benchmarks $(ARGS)
+
+# Public benchmarks beside published results: DATA=folder with skab/, nab/, cmapss/; SCORE=folder of their scorers
+evaluate: setup
+	@$(RUN)/python -m benchmarks.evaluate --data $(DATA) $(if $(SCORE),--score $(SCORE)) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 # A whole plant with every fault of the simulator at random: MINUTES=30 SEED=1
 soak: servers

@@ -217,7 +217,8 @@ class AssetSpec:
     """A thing that is maintained, its tags as (device id, tag name), and the model that judges it.
 
     inputs: model input -> (device id, tag name); an input that is not named is looked for by its own name among
-    the tags of the asset.
+    the tags of the asset. false_alarm_s: seconds from one false alarm to the next that the operator accepts; None: as
+    the model was made for.
     """
 
     id: str
@@ -226,6 +227,7 @@ class AssetSpec:
     tags: tuple[tuple[str, str], ...] = ()
     model: Path | None = None
     inputs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    false_alarm_s: float | None = None
 
     @property
     def asset(self) -> Asset:

@@ -12,11 +12,15 @@ from wire.tag import TagTable
 
 
 class Row(NamedTuple):
-    """One row. values: shape (n_inputs,), NaN where bad. ts_ms: of the newest input."""
+    """One row. values: shape (n_inputs,), NaN where bad. ts_ms: of the newest input. bad: no score can come of it.
+
+    missing: some inputs are bad, and the model scores on the others.
+    """
 
     ts_ms: int
     values: FloatArray
     bad: bool
+    missing: bool = False
 
 
 class Window:
@@ -24,47 +28,83 @@ class Window:
 
     A row is complete when each input has a value newer than the last row, or when one has and the model's period
     is over. Rows keep the model's pace, each at most half a period early: a device polled faster is thinned. An
-    input that turns bad makes a bad row at once: its device may have nothing more to say.
+    input that turns bad makes a bad row at once: its device may have nothing more to say. A model that takes missing
+    values gets its rows at its pace, whatever is missing; only where everything is, a row is bad. What is older than
+    what is known of a tag is not news.
     """
 
-    def __init__(self, inputs: Sequence[tuple[str, str]], period_ms: float) -> None:
+    def __init__(self, inputs: Sequence[tuple[str, str]], period_ms: float, takes_missing: bool = False) -> None:
         """inputs: (device, tag name) in the model's order."""
         self._inputs = tuple(inputs)
         self._period_ms = period_ms
+        self._takes_missing = takes_missing
         n = len(self._inputs)
         self._values: FloatArray = np.full(n, np.nan)
         self._quality: CodeArray = np.full(n, Quality.BAD, np.uint8)
         self._newer = np.zeros(n, np.bool_)
         self._seen = np.zeros(n, np.bool_)
+        self._stamps = [-1] * n
+        self._newest_ms = -1
         self._columns: dict[TagTable, list[tuple[int, int]]] = {}
         self._last_ms: int | None = None
         self._due_ms = -np.inf  # when the model's pace wants the next row
         self._was_bad = False
+
+    def inherit(self, old: Window) -> None:
+        """Goes on where another window stands, so that a row under way is not lost when the model is exchanged."""
+        for place, key in enumerate(self._inputs):
+            if key in old._inputs:
+                was = old._inputs.index(key)
+                for mine, theirs in (
+                    (self._values, old._values), (self._quality, old._quality), (self._newer, old._newer),
+                    (self._seen, old._seen),
+                ):  # fmt: skip
+                    mine[place] = theirs[was]
+                self._stamps[place] = old._stamps[was]
+        self._newest_ms = old._newest_ms
+        self._last_ms, self._was_bad = old._last_ms, old._was_bad
+        # With another pace only the last row counts, not when the next one was due.
+        same = self._period_ms == old._period_ms
+        self._due_ms = old._due_ms if same or old._last_ms is None else old._last_ms + self._period_ms
 
     def row(self, block: Block) -> Row | None:
         """The row that this Block completes, if it does."""
         columns = self._columns.get(block.tags)
         if columns is None:
             columns = self._columns[block.tags] = self._places(block.tags)
-        if not columns:
+        if not columns or not self._taken(block, columns):
             return None
-        for place, column in columns:
-            other = block.others.get(column)
-            number = block.values[column] if other is None or isinstance(other, str) else float(other)
-            self._values[place] = number
-            self._quality[place] = block.quality[column]
-            self._newer[place] = self._seen[place] = True
-        gap_ms = None if self._last_ms is None else block.ts_ms - self._last_ms
-        bad = bool(((self._quality == Quality.BAD) & self._seen).any() or np.isinf(self._values).any())
-        if self._complete(block.ts_ms, gap_ms):
-            on_pace = abs(block.ts_ms - self._due_ms) <= self._period_ms / 2
-            self._due_ms = (self._due_ms if on_pace else block.ts_ms) + self._period_ms
+        now_ms = self._newest_ms
+        gap_ms = None if self._last_ms is None else now_ms - self._last_ms
+        poor = (self._quality == Quality.BAD) | ~np.isfinite(self._values)
+        some = bool((poor & self._seen).any())
+        bad = bool(poor.all()) if self._takes_missing else some
+        if self._complete(now_ms, gap_ms):
+            on_pace = abs(now_ms - self._due_ms) <= self._period_ms / 2
+            self._due_ms = (self._due_ms if on_pace else now_ms) + self._period_ms
             self._newer[:] = False
         elif not bad or self._was_bad:
             return None
         self._was_bad = bad
-        self._last_ms = block.ts_ms
-        return Row(block.ts_ms, self._values.copy(), bad)
+        self._last_ms = now_ms
+        if not some:
+            return Row(now_ms, self._values.copy(), bad)
+        return Row(now_ms, np.where(poor, np.nan, self._values), bad, not bad)
+
+    def _taken(self, block: Block, columns: list[tuple[int, int]]) -> bool:
+        """Whether something of the Block was news."""
+        news = False
+        for place, column in columns:
+            if block.ts_ms < self._stamps[place]:
+                continue
+            other = block.others.get(column)
+            number = block.values[column] if other is None or isinstance(other, str) else float(other)
+            self._values[place] = number
+            self._quality[place] = block.quality[column]
+            self._newer[place] = self._seen[place] = news = True
+            self._stamps[place] = block.ts_ms
+        self._newest_ms = max(self._newest_ms, block.ts_ms) if news else self._newest_ms
+        return news
 
     def _complete(self, ts_ms: int, gap_ms: int | None) -> bool:
         if ts_ms < self._due_ms - self._period_ms / 2:

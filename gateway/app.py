@@ -32,6 +32,7 @@ from gateway.sink import OutboxSink
 from gateway.stamping import StampingSink
 from gateway.status import listening, sole_owner
 from gateway.supervise import supervised
+from gateway.surroundings import surroundings
 from gateway.time_watch import TimeWatch
 from gateway.timekeeper import Timekeeper
 from gateway.uplink import Uplink
@@ -71,7 +72,7 @@ class Gateway:
         self._start = site
         self._notifier = notifier or Notifier()
         self._keeper = Timekeeper(clocks or MachineClocks(), site.clock)
-        self._scorers = TimedScorers(site.assets, site.lines)
+        self._scorers = TimedScorers(site.assets, site.lines, surroundings(site, self._utc_ms))
         self._latest = Latest()
         self._outbox = Outbox(site.outbox, site.node, site.hosts, self._keeper.now_ms)
         self._sink = StampingSink(
@@ -206,10 +207,6 @@ class Gateway:
         return entry
 
     async def status(self) -> dict[str, Any]:
-        scoring = {spec.id: "" for spec in self.site.assets if spec.model is not None}
-        for problem in self._scorers.problems():
-            asset, _, why = problem.removeprefix("asset ").partition(": ")
-            scoring[asset] = why
         found = {
             "group": self.site.node.group,
             "gateway": self.site.node.node,
@@ -222,7 +219,7 @@ class Gateway:
             **(outbox := await self._figures.read()),
             "clock": {**self._keeper.status(), **outbox["clock"], "ahead_ms": self._sink.ahead_ms()},
             "lines": self._in_utc(self._watchdog.lines_status()),
-            "scoring": {a: {"state": "off" if why else "on", "problem": why} for a, why in scoring.items()},
+            "scoring": self._scorers.status(),
             "scored": {"rows": self._scorers.rows, "seconds": round(self._scorers.seconds, 6)},
             "restarts": dict(self._restarts),
             **self._watchdog.status(),
@@ -238,6 +235,9 @@ class Gateway:
         host = {"online": "online", "waiting for host": "not online"}.get(found["state"], "unknown")
         primary = {"id": self.site.hosts[0] if self.site.hosts else "", "state": host}
         return found | {"primary_host": primary, "since_ms": self._watchdog.history.of()["since_ms"]}
+
+    def _utc_ms(self, agent_ms: int) -> int | None:
+        return self._keeper.utc_ms(agent_ms) if self._keeper.known else None
 
     def _in_utc(self, lines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Times of the agent in UTC."""

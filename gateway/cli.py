@@ -189,12 +189,13 @@ def _plan(site: Site, found: list[LineLoad], as_json: bool) -> None:
 
 def _check(site: Site, found: list[LineLoad]) -> int:
     from agent.score import Scorers
+    from gateway.surroundings import surroundings
     from gateway.tls import outdated_files
 
     for problem in warnings(site, found):
         print(f"warning: {problem}", file=sys.stderr)
     tags = sum(len(device.tags) for device in site.devices)
-    for problem in Scorers(site.assets, site.lines).problems():
+    for problem in Scorers(site.assets, site.lines, surroundings(site)).problems():
         print(f"warning: not scored: {problem}", file=sys.stderr)
     for line in site.lines:
         if not line.by_socket and not Path(str(line.port)).exists():

@@ -37,6 +37,8 @@ def problems(status: Mapping[str, Any]) -> list[str]:
     for asset, scoring in status["scoring"].items():
         if scoring["state"] != "on":
             found.append(f"asset {asset} is not scored: {scoring['problem']}")
+        elif scoring["problem"]:
+            found.append(f"asset {asset}: the new model is not used: {scoring['problem']}")
     if why := status.get("clock", {}).get("problem"):
         found.append(f"clock: {why}")
     if why := status.get("metrics", {}).get("trouble"):

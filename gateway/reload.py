@@ -24,15 +24,16 @@ from wire.tag import Tag
 
 log = logging.getLogger(__name__)
 
-_Look = tuple[int, int, int]
+_Look = tuple[tuple[int, int, int] | None, ...]
 
 LOOK_S = 2.0
-"""How often the file is looked at. It must look the same twice: an editor may still be writing."""
+"""How often site.yaml and models are looked at. They must look the same twice: an editor may still be writing."""
 
 # key of the site -> its word in site.yaml
 _NEEDS_RESTART = {
     "node": "group or gateway", "brokers": "broker", "hosts": "hosts", "confirming": "confirm", "outbox": "outbox",
     "compress": "compress", "metrics": "metrics", "clock": "clock",
+    "model_key": "models", "time_zone": "time_zone",
 }  # fmt: skip
 
 
@@ -121,17 +122,17 @@ class Reloader:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Reloads when it is asked to, and when the file has changed and is written to its end."""
-        seen = _look(self.site.path)
+        """Reloads when it is asked to, and when a file has changed and is written to its end."""
+        seen = _look(self.site)
         changing = False
         while True:
             asked = await self._asked_within(LOOK_S)
-            now = _look(self.site.path)
+            now = _look(self.site)
             if asked or (changing and now == seen and now != self._read):
                 changing = False
                 await self.reload()
             elif now != seen:
-                changing = now is not None
+                changing = None not in now
             seen = now
 
     async def _asked_within(self, wait_s: float) -> bool:
@@ -155,10 +156,11 @@ class Reloader:
                 return {"error": "the gateway stops", "problems": ["the gateway stops"]}
             self._told(True)
             try:
-                self._read = _look(self.site.path)
+                self._read = _look(self.site)
                 new = await asyncio.to_thread(checked, self.site.path)
                 change = difference(self.site, new)
-                await self._apply(new, change)
+                self._read = self._read[:1] + _look(new)[1:]  # perhaps of other models
+                exchanged = await self._apply(new, change)
             except (ConfigError, StoreFull) as fault:
                 problems = list(fault.problems) if isinstance(fault, ConfigError) else [str(fault)]
                 self.status.error = "; ".join(problems)
@@ -170,14 +172,16 @@ class Reloader:
             self.status.error = ""
             self.status.loaded_ms = now_ms()
             self.status.reloads += 1
-            log.info("configuration reloaded", extra={"change": str(change)})
-            return {"done": str(change)}
+            done = f"{change}; new models: {', '.join(exchanged)}" if exchanged else str(change)
+            log.info("configuration reloaded", extra={"change": done})
+            return {"done": done}
 
-    async def _apply(self, new: Site, change: Change) -> None:
-        """Raises StoreFull; then everything is as before."""
+    async def _apply(self, new: Site, change: Change) -> list[str]:
+        """The assets whose model was exchanged. Raises StoreFull; then everything is as before."""
         old_scorers, old_deriver = self._scorers.copied(), self._deriver.copied()
         new_scorers = await asyncio.to_thread(self._scorers.renewed, new.assets, new.lines)
         new_deriver = self._deriver.renewed(new.lines)
+        exchanged = self._scorers.exchanged(new_scorers)
         dead = [d for name in change.stop for d in self._lines.dead(name)]
         await self._lines.stop(change.stop)
         # What old tags, scores and expressions gave must be committed under their aliases before new ones are known.
@@ -197,6 +201,8 @@ class Reloader:
         self._book.replace(tags, {spec.id: spec.asset for spec in new.assets}, self._outbox.aliases)
         self._reborn()
         self._scorers.adopt(new_scorers)
+        for problem in self._scorers.problems():
+            log.warning("model not used", extra={"problem": problem})
         self._deriver.adopt(new_deriver)
         self.site = new
         for name, devices in change.gone.items():
@@ -205,9 +211,16 @@ class Reloader:
             if device in tags:  # a device counts as alive until its line says otherwise
                 self._outbox.device_state(device, True)
         self._lines.start(self._group, change.start, self._deriver)
+        return exchanged
 
 
-def _look(path: Path) -> _Look | None:
+def _look(site: Site) -> _Look:
+    """The file and its models."""
+    models = sorted({spec.model for spec in site.assets if spec.model is not None})
+    return tuple(_stat(path) for path in (site.path, *models))
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
     except OSError:

@@ -48,7 +48,8 @@ def status_text(status: Mapping[str, Any], at_ms: int | None = None) -> str:
     for name, line in status["lines"].items():
         lines += _line(name, line, at_ms)
     for asset, scoring in status["scoring"].items():
-        lines.append(f"scoring {asset}: {scoring['state']}" + (f"; {scoring['problem']}" if scoring["problem"] else ""))
+        which = [scoring["state"], *(scoring[key] for key in ("model", "problem") if scoring.get(key))]
+        lines.append(f"scoring {asset}: {'; '.join(which)}")
     lines += clock_lines(status.get("clock", {}))
     if "box" in status:
         lines += _box(status)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from models.manifest import Manifest
+from collections.abc import Mapping
+
+from models.manifest import Manifest, duration
 
 
-def card(manifest: Manifest, file_name: str) -> str:
-    """The same text for the same manifest: no date, no machine."""
+def card(manifest: Manifest, file_name: str, pictures: Mapping[str, str] | None = None) -> str:
+    """The same text for the same manifest: no date, no machine. pictures: what one shows -> its file beside it."""
     alarms, rule, training = manifest.false_alarms, manifest.alarm, manifest.training
     inputs = "\n".join(
-        f"| `{each.name}` | {f'`{each.unit}`' if each.unit else ''} | {each.centre:.6g} | {each.spread:.6g} |"
+        f"| `{each.name}` | {f'`{each.unit}`' if each.unit else ''} | {each.centre:.6g} | {each.spread:.6g} | "
+        f"{', '.join(f'`{name}`' for name in each.follows)} |"
         for each in manifest.inputs
     )
     due = alarms.held_out_rows / alarms.rows
+    curve = "\n".join(
+        f"| one in {duration(each.rows * manifest.period_s)} | {each.threshold:g} | "
+        f"{alarms.held_out_rows / each.rows:.3g} | {each.held_out_alarms} |"
+        for each in alarms.curve
+    )
+    shown = "".join(f"\n![{about}]({file})\n" for about, file in (pictures or {}).items())
+    missing = (
+        "A value that is missing is left out, and the score says so."
+        if manifest.takes_missing
+        else "A row with a missing value gets no score, and the reason is said."
+    )
     signed = "signed" if manifest.signature else "not signed"
     return f"""# {manifest.name}, version {manifest.version}
 
@@ -20,8 +34,8 @@ def card(manifest: Manifest, file_name: str) -> str:
 `{manifest.detector}`. 0 is the middle of normal operation; the first {manifest.warm_up_rows} rows only warm it up.
 The file is {signed}. `gaugeline models inspect {file_name}` shows what it says of itself.
 
-| input | unit (UCUM) | usual value | usual spread (robust standard deviation) |
-| --- | --- | --- | --- |
+| input | unit (UCUM) | usual value | usual spread (robust standard deviation) | follows |
+| --- | --- | --- | --- | --- |
 {inputs}
 
 ## Threshold and false alarms
@@ -33,6 +47,12 @@ The file is {signed}. `gaugeline models inspect {file_name}` shows what it says 
 - an alarm is raised by {rule.raise_rows} rows in a row at or above the threshold, stays for at least {rule.hold_rows}
   rows, and ends after {rule.release_rows} rows in a row below {rule.clear_ratio:g} of the threshold
 
+An operator may ask for another rate (`false_alarms` in site.yaml), between the first and the last of these:
+
+| false alarms | threshold | due in the held-out rows | came |
+| --- | --- | --- | --- |
+{curve}
+{shown}
 ## Training
 
 - data: {training.source}
@@ -41,15 +61,8 @@ The file is {signed}. `gaugeline models inspect {file_name}` shows what it says 
 
 ## Limits
 
+{missing}
 The rate holds while the machine runs as it did in the training window: another operating point, season or sensor needs
 another model. Normal rows follow one another slowly, so that few of them are independent; the rate is an estimate, and
 the held-out figure above is its only check. A low score says "as in the training window", not "healthy".
 """
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that a person would choose."""
-    for size, unit in ((604800.0, "weeks"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} seconds"

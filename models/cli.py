@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from models import explain, history, manifest, runtime
-from models.card import duration
-from models.manifest import Manifest
+from models import explain, history, manifest, registry_cli, runtime
+from models.history import Asked
+from models.manifest import Manifest, duration
 from wire.errors import ConfigError, ModelError
 
 _TRAIN = """Trains a model from rows of NORMAL operation: writes one ONNX file that describes itself, and a card (.md)
 beside it. The same configuration and data give the same bytes.
 
-The data is a CSV file with a header, a time column (seconds, or 2014-01-30 00:00:00) and one column per input; an empty
-cell is a missing value. Rows during faults, repairs or standstill do not belong in it.
+The data is one of
+  rows.csv           a header, a time column (seconds, or 2014-01-30 00:00:00), a column for each input; an empty cell
+                     is a missing value
+  rows.parquet       the same, or one value a row (columns ts, tag, value); or a folder of such files
+  http://HOST:PORT   a running `gaugeline cloud run`, with --asset ID --from 2026-01-01 [--to 2026-02-01]
+Rows during faults, repairs or standstill do not belong in it.
 
 A configuration:
 
@@ -33,8 +35,9 @@ A configuration:
     - {name: pressure, unit: bar}
   false_alarm_every_rows: 604800  # one false alarm a week at 1 s; this sets the threshold
   only_where: running             # learn only from rows that have 1 in this column; leave it out to take all
-  # and if the usual values do not suit: version, time_column (t_s), detector (robust_distance), smoothing_rows (5),
-  # warm_up_rows (20), alarm: {raise_rows: 5, hold_rows: 10, release_rows: 10, clear_ratio: 0.9}"""
+  # and if the usual values do not suit: version, time_column (t_s), warm_up_rows (20), seed (0), time_zone, hold_s,
+  # detector (robust_distance) with detector_settings: {smoothing_rows: 5},
+  # alarm: {raise_rows: 5, hold_rows: 10, release_rows: 10, clear_ratio: 0.9}"""
 
 _SCORE = """Scores the rows of a CSV file one by one, as a gateway would, and writes one line a row to standard output:
 time, score, threshold, warming, anomaly, and each input's share. What was found goes to standard error."""
@@ -45,10 +48,17 @@ def main(argv: Sequence[str]) -> int:
     call = _parser().parse_args(argv)
     try:
         if call.command == "train":
-            return _train(call.config, call.data, call.out)
+            return _train(call)
         if call.command == "inspect":
             return _inspect(call.file, as_json=call.json)
-        return _score(call.file, call.data, call.time_column)
+        if call.command == "registry":
+            for line in registry_cli.lines(call):
+                print(line)
+            return 0
+        return _score(call)
+    except ModuleNotFoundError as fault:
+        install = "pip install 'gaugeline[train]' (scoring does not need it)"
+        print(f"error: training needs the package {fault.name!r}: {install}", file=sys.stderr)
     except ConfigError as fault:
         for problem in fault.problems:
             print(f"error: {problem}", file=sys.stderr)
@@ -68,44 +78,40 @@ def _parser() -> argparse.ArgumentParser:
         "train", help="normal history -> ONNX file and card", description=_TRAIN, formatter_class=raw
     )
     train.add_argument("--config", type=Path, required=True, metavar="M.yaml", help="what the model is to be")
-    train.add_argument("--data", type=Path, required=True, metavar="CSV", help="rows of normal operation")
+    train.add_argument("--data", required=True, metavar="DATA", help="normal operation: CSV, Parquet, or a host's URL")
     train.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the file to write")
+    train.add_argument("--asset", default="", metavar="ID", help="of a host, or of Parquet with a column asset")
+    train.add_argument("--from", default="", metavar="TIME", dest="from_", help="of a host: the first time")
+    train.add_argument("--to", default="", metavar="TIME", help="of a host: the last time (default: now)")
+    train.add_argument("--no-plots", action="store_true", help="a card without its three pictures")
     inspect = commands.add_parser("inspect", help="what a model file says of itself")
     inspect.add_argument("file", metavar="FILE", help="an ONNX file, or the name of a packaged model")
     inspect.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    registry_cli.add_to(commands)
     score = commands.add_parser("score", help="try a model on a CSV file", description=_SCORE, formatter_class=raw)
     score.add_argument("file", metavar="FILE", help="an ONNX file, or the name of a packaged model")
     score.add_argument("--data", type=Path, required=True, metavar="CSV", help="rows to score")
+    score.add_argument("--language", choices=["en", "zh"], default="en", help="of the words for an alarm (default: en)")
     score.add_argument("--time-column", default="t_s", metavar="NAME", help="column of the time (default: t_s)")
     return parser
 
 
-def _train(config: Path, data: Path, out: Path) -> int:
-    # Reading settings needs pydantic, training needs onnx: a gateway that only inspects a file has neither to load.
-    from models.settings import read_settings
-
-    settings = read_settings(config)
+def _train(call: argparse.Namespace) -> int:
+    # Training brings much: a gateway that only inspects a file has none of it to load.
+    out: Path = call.out
     if out.suffix != ".onnx":
         raise ModelError(f"--out {out}: must end in .onnx")
     if not out.parent.is_dir():
         raise ModelError(f"--out {out}: there is no folder {out.parent}")
-    try:
-        from models import card
-        from models import train as training
-    except ModuleNotFoundError as fault:
-        raise ModelError(
-            f"training needs the package {fault.name!r}: pip install 'gaugeline[train]' (scoring does not need it)"
-        ) from fault
-    columns = [each.name for each in settings.inputs]
-    rows = history.read_csv(data, settings.time_column, columns, settings.only_where)
-    trained = training.train(settings, rows, data)
-    complete = rows.rows[~np.isnan(rows.rows).any(axis=1)]
-    training.write(trained, out, complete[:1000])
-    out.with_suffix(".md").write_text(card.card(trained.manifest, out.name), encoding="utf-8")
+    from models.training_run import run
+
+    trained, files = run(
+        call.config, Asked(call.data, call.asset, call.from_, call.to), out, pictures=not call.no_plots
+    )
     said = trained.manifest
     print(f"{out}: {len(trained.content)} bytes, threshold {said.threshold:g} for {said.false_alarms.statement}")
     print(_held_out(said))
-    print(f"{out.with_suffix('.md')}: the card")
+    print(f"{files[0]}: the card" + (f", with {', '.join(file.name for file in files[1:])}" if files[1:] else ""))
     return 0
 
 
@@ -118,11 +124,16 @@ def _inspect(file: str, *, as_json: bool) -> int:
     print(f"{said.name} version {said.version} ({path})")
     print(f"  detector      {said.detector}; a row every {said.period_s:g} s; warm-up {said.warm_up_rows} rows")
     for each in said.inputs:
-        print(f"  input         {each.name} [{each.unit or '1'}]: usually {each.centre:.6g}, spread {each.spread:.4g}")
+        print(
+            f"  input         {each.name} [{each.unit or '1'}]: usually {each.centre:.6g}, spread {each.spread:.4g}"
+            + (f"; follows {', '.join(each.follows)}" if each.follows else "")
+        )
     rate = said.false_alarms
     print(f"  threshold     {said.threshold:g} for {rate.statement} ({duration(rate.rows * said.period_s)})")
     print(f"                {rate.method}")
     print(f"                {_held_out(said)}")
+    for point in rate.curve:
+        print(f"  or            {point.threshold:g} for one in {duration(point.rows * said.period_s)}")
     rule = said.alarm
     print(
         f"  alarm         after {rule.raise_rows} rows, at least {rule.hold_rows}, "
@@ -131,6 +142,7 @@ def _inspect(file: str, *, as_json: bool) -> int:
     print(f"  trained on    {said.training.source}")
     print(f"                {said.training.window}, {said.training.rows} rows, SHA-256 {said.training.sha256}")
     print(f"  signature     {said.signature or 'none'}")
+    print(f"  missing tag   {'left out, and said' if said.takes_missing else 'no score'}")
     return 0
 
 
@@ -140,25 +152,26 @@ def _held_out(said: Manifest) -> str:
     return f"held out: {rate.held_out_alarms} false alarms in {rate.held_out_rows} normal rows ({due:.1f} were due)"
 
 
-def _score(file: str, data: Path, time_column: str) -> int:
-    model = runtime.load(runtime.resolve(file, Path()))
+def _score(call: argparse.Namespace) -> int:
+    data, time_column = call.data, call.time_column
+    model = runtime.load(runtime.resolve(call.file, Path()))
     said = model.manifest
     rows = history.read_csv(data, time_column, said.input_names)
     history.check_period(rows, said.period_s, data)
     running = model.start()
+    clocks = rows.clocks("") if model.wants_clock else [(0.0, 0.0)] * len(rows.rows)
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow([time_column, "score", "threshold", "warming", "anomaly", *(f"share/{n}" for n in said.input_names)])
     raised: str | None = None
     alarms = 0
-    for time, row in zip(rows.times, rows.rows, strict=True):
-        score = running.score(row)
-        missing = score.score != score.score
-        figures = [""] * (1 + len(row)) if missing else [f"{x:.6g}" for x in (score.score, *score.shares)]
+    for time, row, clock in zip(rows.times, rows.rows, clocks, strict=True):
+        score = running.score(row, (clock[0], clock[1]))
+        figures = ["" if x != x else f"{x:.6g}" for x in (score.score, *score.shares)]
         flags = [f"{score.threshold:g}", int(score.warming), int(score.anomaly)]
         out.writerow([time, figures[0], *flags, *figures[1:]])
         if score.anomaly and raised is None:
             raised, alarms = time, alarms + 1
-            print(f"alarm from {time}: {explain.sentence(said, score)}", file=sys.stderr)
+            print(f"alarm from {time}: {explain.sentence(said, score, call.language)}", file=sys.stderr)
         elif raised is not None and not score.anomaly:
             print(f"alarm from {raised} ended at {time}", file=sys.stderr)
             raised = None

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wire.block import FloatArray
 from wire.errors import ModelError
@@ -20,6 +23,15 @@ from wire.errors import ModelError
 _GAP_PERIODS = 1.5
 # The data's usual step may differ from the stated period by this part.
 _PERIOD_TOLERANCE = 0.1
+
+
+class Asked(NamedTuple):
+    """Which data a person asks for. data: a path or a URL. asset: of a host, or of a table of several."""
+
+    data: str
+    asset: str = ""
+    from_: str = ""
+    to: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,15 +48,22 @@ class History:
 
     def pieces(self, period_s: float) -> list[FloatArray]:
         """Contiguous stretches of complete rows."""
-        whole = ~np.isnan(self.rows).any(axis=1)
-        joined = np.diff(self.seconds, prepend=self.seconds[0] - 10 * period_s) <= _GAP_PERIODS * period_s
-        pieces: list[list[int]] = []
-        for i in np.flatnonzero(whole):
-            if pieces and joined[i] and pieces[-1][-1] == i - 1:
-                pieces[-1].append(int(i))
-            else:
-                pieces.append([int(i)])
-        return [self.rows[piece] for piece in pieces]
+        return [self.rows[piece] for piece in self.stretches(period_s)]
+
+    def stretches(self, period_s: float) -> list[NDArray[np.int64]]:
+        """The numbers of the rows of each piece."""
+        whole = np.flatnonzero(~np.isnan(self.rows).any(axis=1))
+        if not whole.size:
+            return []
+        near = np.diff(self.seconds[whole]) <= _GAP_PERIODS * period_s
+        cuts = np.flatnonzero(~(near & (np.diff(whole) == 1))) + 1
+        return list(np.split(whole, cuts))
+
+    def clocks(self, zone: str) -> FloatArray:
+        """Second of the local day and weekday (0 is Monday) of each row: shape (n_rows, 2). zone: '' as written."""
+        local = ZoneInfo(zone) if zone else UTC
+        moments = [datetime.fromtimestamp(second, local) for second in self.seconds]
+        return np.array([(m.hour * 3600 + m.minute * 60 + m.second, m.weekday()) for m in moments], float)
 
 
 def read_csv(path: Path, time_column: str, columns: Sequence[str], only_where: str = "") -> History:
@@ -92,7 +111,7 @@ def read_csv(path: Path, time_column: str, columns: Sequence[str], only_where: s
     return History(tuple(times), np.array(seconds), np.array(rows), hashlib.sha256(content).hexdigest())
 
 
-def check_period(history: History, period_s: float, path: Path) -> None:
+def check_period(history: History, period_s: float, path: Path | str) -> None:
     """Raises ModelError when the rows are not sampled as stated."""
     step_s = float(np.median(np.diff(history.seconds))) if len(history.seconds) > 1 else period_s
     if abs(step_s - period_s) > _PERIOD_TOLERANCE * period_s:

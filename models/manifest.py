@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,26 @@ _GRAPH, _METADATA, _KEY, _VALUE = 7, 14, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One column of a row. unit: UCUM. centre, spread: its usual value and robust standard deviation, in that unit."""
+    """One column of a row. unit: UCUM. centre, spread: its usual value and robust standard deviation, in that unit.
+
+    follows: the inputs that say most about what this one should be, the first one most.
+    """
 
     name: str
     unit: str
     centre: float
     spread: float
+    follows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """One point of a calibration curve: a threshold for one false alarm per `rows` rows, and the alarms that such
+    thresholds raised in the held-out rows."""
+
+    rows: float
+    threshold: float
+    held_out_alarms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +53,14 @@ class FalseAlarms:
 
     One false alarm per `rows` scored rows was asked for. In `held_out_rows` normal rows, none of which took part in
     the fit that judged it, `held_out_alarms` came, where held_out_rows / rows were expected. method: how the tail
-    was fitted, and how far it reaches beyond what was seen.
+    was fitted, and how far it reaches beyond what was seen. curve: other rates and their thresholds, rising.
     """
 
     rows: int
     held_out_rows: int
     held_out_alarms: int
     method: str
+    curve: tuple[Calibrated, ...] = ()
 
     @property
     def statement(self) -> str:
@@ -87,6 +103,31 @@ class Manifest:
     def input_names(self) -> tuple[str, ...]:
         return tuple(each.name for each in self.inputs)
 
+    def threshold_for(self, every_s: float) -> float:
+        """The threshold for one false alarm in that many seconds, from the calibration curve.
+
+        Between two points of the curve the threshold is linear in the logarithm of the rows, as an exponential tail
+        is. Raises ModelError outside of the curve, where nothing is known.
+        """
+        curve, rows = self.false_alarms.curve, every_s / self.period_s
+        if not curve:
+            raise ModelError(
+                f"model {self.name} holds no calibration curve: leave false_alarms out (its own rate is "
+                f"{self.false_alarms.statement}), or train it anew"
+            )
+        first, last = curve[0], curve[-1]
+        if not first.rows * (1 - 1e-9) <= rows <= last.rows * (1 + 1e-9):
+            raise ModelError(
+                f"model {self.name} is calibrated for one false alarm in {duration(first.rows * self.period_s)} to "
+                f"{duration(last.rows * self.period_s)}; one in {duration(every_s)} is outside: choose a rate between, "
+                "or train it from more normal data"
+            )
+        for below, above in pairwise(curve):
+            if rows <= above.rows:
+                part = math.log(max(rows, below.rows) / below.rows) / math.log(above.rows / below.rows)
+                return below.threshold + part * (above.threshold - below.threshold)
+        return last.threshold
+
     def to_metadata(self, graph: bytes) -> dict[str, str]:
         """The pairs for ONNX' metadata_props; from_metadata is the way back. graph: the serialised GraphProto."""
         said = {"format": FORMAT, **asdict(self)}
@@ -108,8 +149,12 @@ class Manifest:
             said: dict[str, Any] = json.loads(metadata[MANIFEST_KEY])
             if said.pop("format") != FORMAT:
                 raise ModelError(f"{where}: made by another version of Gaugeline; this one reads {FORMAT}")
-            said["inputs"] = tuple(Input(**each) for each in said["inputs"])
-            said["false_alarms"] = FalseAlarms(**said["false_alarms"])
+            said["inputs"] = tuple(
+                Input(**{**each, "follows": tuple(each.get("follows", ()))}) for each in said["inputs"]
+            )
+            rate = said["false_alarms"]
+            curve = tuple(Calibrated(**each) for each in rate.get("curve", ()))
+            said["false_alarms"] = FalseAlarms(**{**rate, "curve": curve})
             said["alarm"] = AlarmRule(**said["alarm"])
             said["training"] = Training(**said["training"])
             manifest = cls(**said, signature=metadata[SIGNATURE_KEY])
@@ -124,6 +169,14 @@ def seal(description: str, graph: bytes) -> str:
     return hashlib.sha256(description.encode() + b"\0" + graph).hexdigest()
 
 
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would choose."""
+    for size, unit in ((604800.0, "weeks"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} seconds"
+
+
 def _check(manifest: Manifest) -> None:
     """Raises ValueError or TypeError where a figure cannot be used."""
     if not manifest.inputs:
@@ -133,6 +186,10 @@ def _check(manifest: Manifest) -> None:
     for what, number in (("period_s", manifest.period_s), ("threshold", manifest.threshold)):
         if not (math.isfinite(number) and number > 0):
             raise ValueError(f"{what} must be above 0 (got {number})")
+    points = [(each.rows, each.threshold) for each in manifest.false_alarms.curve]
+    rising = all(low[0] < high[0] and low[1] <= high[1] for low, high in pairwise(points))
+    if not (rising and all(math.isfinite(number) and number > 0 for point in points for number in point)):
+        raise ValueError("the calibration curve must rise")
     if manifest.warm_up_rows < 0:
         raise ValueError(f"warm_up_rows must not be negative (got {manifest.warm_up_rows})")
 
@@ -152,6 +209,18 @@ def content_of(path: Path) -> bytes:
 
 def parse(content: bytes, where: str) -> Manifest:
     """The manifest in the bytes of a model file; where: its name, for the message. Raises ModelError."""
+    pairs, graph = _parts(content, where)
+    return Manifest.from_metadata(pairs, graph, where)
+
+
+def signed_part(content: bytes, where: str) -> bytes:
+    """What a signature of a model file covers: the seal, and with it description and graph. Raises ModelError."""
+    pairs, graph = _parts(content, where)
+    return seal(pairs.get(MANIFEST_KEY, ""), graph).encode()
+
+
+def _parts(content: bytes, where: str) -> tuple[dict[str, str], bytes]:
+    """(metadata, graph) of an ONNX file. Raises ModelError."""
     pairs: dict[str, str] = {}
     graph = b""
     try:
@@ -165,7 +234,7 @@ def parse(content: bytes, where: str) -> Manifest:
         raise ModelError(f"{where}: not an ONNX file, or a truncated one ({fault}, {len(content)} bytes)") from fault
     if not graph:
         raise ModelError(f"{where}: not an ONNX file (no graph in its {len(content)} bytes)")
-    return Manifest.from_metadata(pairs, graph, where)
+    return pairs, graph
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, bytes]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models import alarm_logic
 from models import manifest as manifests
@@ -16,17 +17,25 @@ from models.manifest import Manifest
 from wire.block import FloatArray
 from wire.errors import ModelError
 
-ROW, CLOCK, SCORE, SHARES, DEVIATIONS = "row", "clock", "score", "shares", "deviations"
+ROW, CLOCK, SCORE, SHARES, DEVIATIONS, EXPECTED = "row", "clock", "score", "shares", "deviations", "expected"
 NEXT = "_next"  # the state `x` comes back as the output `x_next`
+
+Clock = tuple[float, float]
+"""Second of the local day, weekday (0 is Monday)."""
+
+Verify = Callable[[bytes, str], bool]
+"""(what was signed, signature) -> whether the key that this machine trusts made it."""
 
 
 class Score(NamedTuple):
     """What one row is worth.
 
     score: >= 0, higher is stranger; NaN when the row held one. threshold: in the score's unit. shares: shape
-    (n_inputs,), each input's part of the score, >= 0, sum 1. warming: True while too few rows were seen for the
-    score to count. anomaly: the alarm after latch and hysteresis. deviations: shape (n_inputs,), smoothed distance of
-    each input from its usual value in robust standard deviations; above 0 is too high.
+    (n_inputs,), each input's part of the score, >= 0, sum 1; NaN for an input that was missing. warming: True while too
+    few rows were seen for the score to count. anomaly: the alarm after latch and hysteresis. deviations: shape
+    (n_inputs,), smoothed distance of each input from its usual value in robust standard deviations; above 0: too high.
+    expected: shape (n_inputs,), what the other inputs suggest for each, in its unit, to be held against centre +
+    deviation * spread; None where the model does not say.
     """
 
     score: float
@@ -35,81 +44,127 @@ class Score(NamedTuple):
     warming: bool
     anomaly: bool
     deviations: FloatArray
+    expected: FloatArray | None = None
 
 
 class Running:
-    """One asset's way through a model. Not to be shared between assets or threads."""
+    """One asset's way through a model. Not to be shared between assets or threads.
 
-    def __init__(self, model: Model) -> None:
-        self._manifest = model.manifest
-        self._run: Callable[[Any, dict[str, Any]], list[Any]] = model.session.run
-        self._states = model.states
-        self._wants_clock = model.wants_clock
-        self._outputs = [SCORE, SHARES, DEVIATIONS, *(name + NEXT for name in model.states)]
-        self._feed: dict[str, Any] = {}
+    Inputs and outputs lie in buffers that are bound to the session once: that halves the time of a row. Two bindings
+    take turns, so that what one wrote as the next state is what the other reads.
+    """
+
+    def __init__(self, model: Model, threshold: float | None = None) -> None:
+        """threshold: None for the model's own."""
+        manifest = self._manifest = model.manifest
+        self._threshold = manifest.threshold if threshold is None else threshold
+        self._run = model.run
+        n = len(manifest.inputs)
+        self._row: NDArray[np.float32] = np.zeros(n, np.float32)
+        self._clock: NDArray[np.float32] | None = np.zeros(2, np.float32) if model.wants_clock else None
+        self._told: NDArray[np.float32] = np.zeros(1 + n * (3 if model.expects else 2), np.float32)
+        self._states = [{name: np.zeros(size, np.float32) for name, size in model.states.items()} for _ in range(2)]
+        parts = {SCORE: self._told[:1], SHARES: self._told[1 : n + 1], DEVIATIONS: self._told[n + 1 : 2 * n + 1]}
+        if model.expects:
+            parts[EXPECTED] = self._told[2 * n + 1 :]
+        given = {ROW: self._row} | ({} if self._clock is None else {CLOCK: self._clock})
+        read, written = self._states
+        self._bindings = (
+            model.bound(given | read, parts | _renamed(written)),
+            model.bound(given | written, parts | _renamed(read)),
+        )
         self.reset()
 
     def reset(self) -> None:
         """Forgets every row seen: after a gap, or when the asset was switched off."""
-        self._feed = {name: np.zeros(size, np.float32) for name, size in self._states.items()}
+        for states in self._states:
+            for state in states.values():
+                state.fill(0.0)
         self._rows = 0
         self._alarm = alarm_logic.CALM
 
-    def score(self, row: FloatArray, clock: tuple[float, float] = (0.0, 0.0)) -> Score:
+    def inherit(self, old: Running) -> None:
+        """Goes on where another run of the same model stands, with a threshold of its own."""
+        for mine, theirs in zip(self._states, old._states, strict=True):
+            for name, state in mine.items():
+                state[:] = theirs[name]
+        self._rows, self._alarm = old._rows, old._alarm
+
+    def score(self, row: FloatArray, clock: Clock = (0.0, 0.0)) -> Score:
         """Scores one row.
 
         row: shape (n_inputs,), in the manifest's order and units. A row with NaN or infinity in it gives a NaN score
         and is not remembered: state and alarm stay as they were; but a model that takes missing values scores the rest
-        of a row in which at least one value is left. clock: second of the local day and weekday (0 is Monday), for
-        models with a daily profile.
+        of a row in which at least one value is left. clock: for models with a daily profile.
+        Raises ModelError where the graph fails.
         """
-        feed, manifest = self._feed, self._manifest
-        if not math.isfinite(float(row.sum())) and not (manifest.takes_missing and _some_left(row)):
-            nothing = np.full(len(row), np.nan)
+        manifest, n = self._manifest, len(row)
+        whole = math.isfinite(np.add.reduce(row))
+        if not whole and not (manifest.takes_missing and _some_left(row)):
+            nothing = np.full(n, np.nan)
             warming = self._rows <= manifest.warm_up_rows
-            return Score(math.nan, manifest.threshold, nothing, warming, self._alarm.raised, nothing)
-        feed[ROW] = row.astype(np.float32)
-        if self._wants_clock:
-            feed[CLOCK] = np.array(clock, np.float32)
-        score, shares, deviations, *states = self._run(self._outputs, feed)
-        for name, state in zip(self._states, states, strict=True):
-            feed[name] = state
+            return Score(math.nan, self._threshold, nothing, warming, self._alarm.raised, nothing)
+        self._row[:] = row
+        if self._clock is not None:
+            self._clock[:] = clock
+        try:
+            self._run(self._bindings[self._rows & 1])
+        except RuntimeError as fault:  # what onnxruntime raises for a node that fails
+            raise ModelError(f"model {manifest.name} cannot be run: {str(fault).splitlines()[0]}") from fault
         self._rows += 1
-        number = float(score[0])
+        told = self._told.astype(np.float64)
+        number = float(told[0])
         warming = self._rows <= manifest.warm_up_rows
         if not warming:
-            self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, manifest.threshold)
-        return Score(
-            number,
-            manifest.threshold,
-            shares.astype(np.float64),
-            warming,
-            self._alarm.raised,
-            deviations.astype(np.float64),
-        )
+            self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, self._threshold)
+        shares, deviations = told[1 : n + 1], told[n + 1 : 2 * n + 1]
+        if not whole:
+            missing = np.isnan(row)
+            shares[missing] = deviations[missing] = np.nan
+        expected = told[2 * n + 1 :] if len(told) > 2 * n + 1 else None
+        return Score(number, self._threshold, shares, warming, self._alarm.raised, deviations, expected)
 
 
 class Model:
     """One loaded file. session: onnxruntime's; states: name -> number of float32 values carried from row to row.
 
-    wants_clock: the graph judges by the hour, so every row needs its time.
+    wants_clock: the graph judges by the hour, so every row needs its time. expects: the graph says what each input
+    should be.
     """
 
-    def __init__(self, manifest: Manifest, session: Any, states: dict[str, int], wants_clock: bool = False) -> None:
+    def __init__(
+        self, manifest: Manifest, session: Any, states: dict[str, int], wants_clock: bool = False, expects: bool = False
+    ) -> None:
         self.manifest = manifest
         self.session = session
         self.states = states
         self.wants_clock = wants_clock
+        self.expects = expects
+        self.run: Callable[[Any], None] = session.run_with_iobinding
 
-    def start(self) -> Running:
-        """A fresh run, for one asset; a model may have many."""
-        return Running(self)
+    def start(self, threshold: float | None = None) -> Running:
+        """A fresh run, for one asset; a model may have many. threshold: None for the model's own."""
+        return Running(self, threshold)
+
+    def bound(self, inputs: dict[str, NDArray[np.float32]], outputs: dict[str, NDArray[np.float32]]) -> Any:
+        """A binding of these arrays, which must live as long as it is used."""
+        binding = self.session.io_binding()
+        for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        return binding
 
 
-def load(path: Path) -> Model:
-    """Opens a model file for scoring. Raises ModelError."""
-    content = manifests.content_of(path)
+def load(path: Path, verify: Verify | None = None) -> Model:
+    """Opens a model file for scoring. verify: where only signed models may run. Raises ModelError."""
+    return of_content(manifests.content_of(path), path, verify)
+
+
+def of_content(content: bytes, path: Path, verify: Verify | None = None) -> Model:
+    """As load, from the bytes of the file; path: for messages. Raises ModelError."""
     manifest = manifests.parse(content, str(path))
+    if verify is not None:
+        check_signature(content, manifest, path, verify)
     try:
         import onnxruntime
     except ImportError as fault:
@@ -120,18 +175,33 @@ def load(path: Path) -> Model:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.enable_cpu_mem_arena = False  # a row is a few bytes: the arena would only cost memory
-    options.log_severity_level = 3
+    # A row is a few bytes: arena, patterns and fused kernels would only cost memory; constants are used as they stand.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.log_severity_level = 4
     # onnxruntime's errors have no common base but Exception, and no public home.
-    kinds = ("Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented", "NoModel", "NoSuchFile")
+    kinds = (
+        "Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented", "NoModel", "NoSuchFile",
+        "RuntimeException",
+    )  # fmt: skip
     failures = tuple(getattr(onnxruntime.capi.onnxruntime_pybind11_state, kind) for kind in kinds)
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        model = _checked(session, manifest, path)
+        # A graph that cannot run is found here, not at the first row of a machine.
+        model.start().score(np.array([each.centre for each in manifest.inputs]))
     except failures as fault:
         raise ModelError(f"{path}: onnxruntime cannot load it: {str(fault).splitlines()[0]}") from fault
-    states = _states(session, manifest, path)
-    wants_clock = states.pop(CLOCK, None) is not None
-    return Model(manifest, session, states, wants_clock)
+    return model
+
+
+def check_signature(content: bytes, manifest: Manifest, path: Path, verify: Verify) -> None:
+    """Raises ModelError for a file that the trusted key has not signed."""
+    if not manifest.signature:
+        raise ModelError(f"{path}: not signed, and this machine takes only models that its key has signed")
+    if not verify(manifests.signed_part(content, str(path)), manifest.signature):
+        raise ModelError(f"{path}: its signature is not one of the key that this machine trusts: do not use this file")
 
 
 def _some_left(row: FloatArray) -> bool:
@@ -139,17 +209,34 @@ def _some_left(row: FloatArray) -> bool:
     return not bool(np.isinf(row).any()) and not bool(np.isnan(row).all())
 
 
-def _states(session: Any, manifest: Manifest, path: Path) -> dict[str, int]:
-    """The graph's states, and `clock` where it asks for it, if graph and description fit. Raises ModelError."""
+def _renamed(states: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    return {name + NEXT: state for name, state in states.items()}
+
+
+def _checked(session: Any, manifest: Manifest, path: Path) -> Model:
+    """The model, if graph and description fit. Raises ModelError."""
     inputs = {each.name: each.shape for each in session.get_inputs()}
-    outputs = {each.name for each in session.get_outputs()}
-    wanted = [len(manifest.inputs)]
-    if inputs.pop(ROW, None) != wanted:
-        raise ModelError(f"{path}: its graph does not take a row of the {wanted[0]} inputs that it describes")
-    missing = {SCORE, SHARES, DEVIATIONS, *(name + NEXT for name in inputs if name != CLOCK)} - outputs
-    if missing:
+    outputs = {each.name: each.shape for each in session.get_outputs()}
+    n = len(manifest.inputs)
+    if inputs.pop(ROW, None) != [n]:
+        raise ModelError(f"{path}: its graph does not take a row of the {n} inputs that it describes")
+    wants_clock = inputs.pop(CLOCK, None) is not None
+    wanted = {SCORE: [1], SHARES: [n], DEVIATIONS: [n]} | {name + NEXT: shape for name, shape in inputs.items()}
+    if EXPECTED in outputs:
+        wanted[EXPECTED] = [n]
+    if missing := set(wanted) - set(outputs):
         raise ModelError(f"{path}: its graph does not give {', '.join(sorted(missing))}")
-    return {name: int(shape[0]) for name, shape in inputs.items()}
+    if odd := sorted(name for name, shape in wanted.items() if outputs[name] != shape or not _fixed(shape)):
+        raise ModelError(f"{path}: its graph gives {', '.join(odd)} in another shape than is needed")
+    kinds = {each.type for each in (*session.get_inputs(), *session.get_outputs())}
+    if kinds != {"tensor(float)"}:
+        raise ModelError(f"{path}: its graph must take and give float32 only")
+    states = {name: int(shape[0]) for name, shape in inputs.items()}
+    return Model(manifest, session, states, wants_clock, EXPECTED in outputs)
+
+
+def _fixed(shape: list[Any]) -> bool:
+    return len(shape) == 1 and isinstance(shape[0], int) and shape[0] > 0
 
 
 def packaged() -> dict[str, Path]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from models.alarm_logic import AlarmRule
+from models.detectors import DETECTORS, checked, parameters
 from wire.errors import ConfigError
 from wire.ids import check_id, check_tag_name
 
@@ -47,19 +49,25 @@ class Settings(_Frozen):
     """One training file.
 
     period_s: of the rows as the gateway will see them; the data must have the same. only_where: a column of the data
-    that is 1 in rows to learn from ('' takes all), so that a standstill is not learnt as normal.
+    that is 1 in rows to learn from ('' takes all), so that a standstill is not learnt as normal. detector_settings: the
+    detector's own. seed: of what a detector draws at random. time_zone: in which a detector that judges by the hour
+    sees the data; '' as it is written. hold_s: how long a value of the store, or of a table with one value a row,
+    stands for itself until the next one comes (None: one and a half periods); tags with a deadband need more.
     """
 
     name: str
     version: str = "1"
-    detector: Literal["robust_distance"] = "robust_distance"
+    detector: str = "robust_distance"
+    detector_settings: dict[str, Any] = {}
     source: str = Field(min_length=1)
     time_column: str = "t_s"
     only_where: str = ""
     inputs: tuple[InputSetting, ...] = Field(min_length=1, max_length=200, strict=False)
     period_s: float = Field(gt=0, allow_inf_nan=False)
     false_alarm_every_rows: int = Field(ge=100)
-    smoothing_rows: int = Field(default=5, ge=1, le=1000)
+    seed: int = Field(default=0, ge=0)
+    time_zone: str = ""
+    hold_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     warm_up_rows: int = Field(default=20, ge=0)
     alarm: AlarmSetting = AlarmSetting()
 
@@ -67,6 +75,22 @@ class Settings(_Frozen):
     @classmethod
     def _legal(cls, name: str) -> str:
         return _legal_name(lambda said: check_id(said, "model"), name)
+
+    @field_validator("detector")
+    @classmethod
+    def _known_detector(cls, name: str) -> str:
+        if name not in DETECTORS:
+            raise ValueError(f"must be one of {', '.join(DETECTORS)}")
+        return name
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name or "UTC")
+        except (ZoneInfoNotFoundError, ValueError) as fault:
+            raise ValueError("must be a time zone such as Europe/Berlin") from fault
+        return name
 
     @field_validator("inputs")
     @classmethod
@@ -99,7 +123,7 @@ def read_settings(path: Path) -> Settings:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}:1: expected `key: value` lines, beginning with `name: my_model`")
     try:
-        return Settings.model_validate(_plain(tree))
+        settings = Settings.model_validate(_plain(tree))
     except ValidationError as faults:
         raise ConfigError(
             [
@@ -107,6 +131,22 @@ def read_settings(path: Path) -> Settings:
                 for fault in faults.errors()
             ]
         ) from faults
+    _check_detector(settings, path, tree)
+    return settings
+
+
+def _check_detector(settings: Settings, path: Path, tree: Any) -> None:
+    """Raises ConfigError for settings that the detector does not know."""
+    try:
+        checked(settings.detector, settings.detector_settings)
+    except ValidationError as faults:
+        problems = []
+        for fault in faults.errors():
+            where = ("detector_settings", *fault["loc"])
+            known = f"; {settings.detector} knows {', '.join(parameters(settings.detector)) or 'none'}"
+            words = _words(fault) + (known if fault["type"] == "extra_forbidden" else "")
+            problems.append(f"{path}:{_line(tree, where)}: {'.'.join(map(str, where))}: {words}")
+        raise ConfigError(problems) from faults
 
 
 def _words(fault: Any) -> str:

@@ -9,12 +9,13 @@ once in the stated number of rows.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from models import alarm_logic
-from models.alarm_logic import AlarmRule
+from models.alarm_logic import AlarmRule, AlarmState
 from wire.block import FloatArray
 from wire.errors import ModelError
 
@@ -30,6 +31,8 @@ _SHAPE_RANGE = (-0.2, 0.5)
 # 4,000 rows 0.15 to 1.8 times, from 1,000 rows 0 to 1.05 times.
 _INTERVALS_FOR_TRUST = 4
 MIN_SCORES = 200
+# A curve: nobody wants more alarms than one in so many rows; and how far beyond the rows seen it reaches.
+_SHORTEST, _FURTHEST = 100, 10
 
 
 class Fit(NamedTuple):
@@ -38,6 +41,39 @@ class Fit(NamedTuple):
     threshold: float
     peaks: int
     method: str
+
+
+class Tail(NamedTuple):
+    """The upper tail of normal scores. level: from where it is fitted. shape, scale: of the generalised Pareto
+    distribution. peaks: separate ones above the level, in `seen` rows of which the highest had the score `highest`."""
+
+    level: float
+    shape: float
+    scale: float
+    peaks: int
+    seen: int
+    highest: float
+
+    def at(self, rows_per_false_alarm: float) -> float:
+        """The level that normal operation reaches once in so many rows."""
+        expected = self.peaks * rows_per_false_alarm / self.seen
+        if expected <= 1.0:
+            found = self.level
+        elif abs(self.shape) < 1e-6:
+            found = self.level + self.scale * math.log(expected)
+        else:
+            found = self.level + self.scale / self.shape * (expected**self.shape - 1.0)
+        if rows_per_false_alarm >= self.seen:
+            # Less than one alarm was due in these rows: the threshold cannot lie inside of what they showed.
+            found = max(found, self.highest)
+        return float(f"{found:.6g}")
+
+    def rates(self, stated: int) -> list[float]:
+        """Rows per false alarm for a curve: 1, 2, 5, 10, ..., and the stated one; from where the tail begins to ten
+        times what was seen, for further out nothing vouches."""
+        first, last = max(_SHORTEST, math.ceil(self.seen / self.peaks)), max(_FURTHEST * self.seen, stated)
+        steps = {float(part * 10**power) for power in range(2, 12) for part in (1, 2, 5)}
+        return sorted(rows for rows in steps | {float(first), float(last), float(stated)} if first <= rows <= last)
 
 
 def sustained(scores: FloatArray, rows: int) -> FloatArray:
@@ -61,6 +97,11 @@ def fit(pieces: list[FloatArray], rule: AlarmRule, rows_per_false_alarm: int) ->
 
     pieces: scores of contiguous stretches of normal operation, warm-up left out. Raises ModelError when too short.
     """
+    return told(tail(pieces, rule), rows_per_false_alarm)
+
+
+def tail(pieces: list[FloatArray], rule: AlarmRule) -> Tail:
+    """The tail of normal scores; pieces as for fit. Raises ModelError when too short."""
     lasting = [sustained(piece, rule.raise_rows) for piece in pieces if len(piece) >= rule.raise_rows]
     seen = sum(len(piece) for piece in lasting)
     if seen < MIN_SCORES:
@@ -75,24 +116,20 @@ def fit(pieces: list[FloatArray], rule: AlarmRule, rows_per_false_alarm: int) ->
             break
     if peaks.size == 0:
         raise ModelError("the scores of the normal data do not vary: no threshold can be set from them")
-    excess = np.sort(peaks - level)
-    shape, scale = _pareto(excess)
-    expected = peaks.size * rows_per_false_alarm / seen
-    if expected <= 1.0:
-        threshold = level
-    elif abs(shape) < 1e-6:
-        threshold = level + scale * float(np.log(expected))
-    else:
-        threshold = level + scale / shape * (expected**shape - 1.0)
-    tail = f"generalised Pareto tail (shape {shape:.2f})" if peaks.size >= _PEAKS_FOR_SHAPE else "exponential tail"
-    method = f"{tail} fitted to {peaks.size} separate peaks in {seen} normal rows"
-    if rows_per_false_alarm >= seen:
-        # Less than one alarm was due in these rows: the threshold cannot lie inside of what they showed.
-        threshold = max(threshold, float(everything.max()))
-        method += f"; reaches {rows_per_false_alarm / seen:.1f} times beyond what was seen"
-    if peaks.size < _PEAKS_FOR_SHAPE or seen < _INTERVALS_FOR_TRUST * rows_per_false_alarm:
+    shape, scale = _pareto(np.sort(peaks - level))
+    return Tail(level, shape, scale, int(peaks.size), seen, float(everything.max()))
+
+
+def told(found: Tail, rows_per_false_alarm: int) -> Fit:
+    """The threshold for a rate, and how sure it is."""
+    many = found.peaks >= _PEAKS_FOR_SHAPE
+    kind = f"generalised Pareto tail (shape {found.shape:.2f})" if many else "exponential tail"
+    method = f"{kind} fitted to {found.peaks} separate peaks in {found.seen} normal rows"
+    if rows_per_false_alarm >= found.seen:
+        method += f"; reaches {rows_per_false_alarm / found.seen:.1f} times beyond what was seen"
+    if not many or found.seen < _INTERVALS_FOR_TRUST * rows_per_false_alarm:
         method += "; from so little, the true rate may be several times higher or lower"
-    return Fit(float(f"{threshold:.6g}"), int(peaks.size), method)
+    return Fit(found.at(rows_per_false_alarm), found.peaks, method)
 
 
 def _pareto(excess: FloatArray) -> tuple[float, float]:
@@ -108,10 +145,24 @@ def _pareto(excess: FloatArray) -> tuple[float, float]:
 
 
 def count_alarms(scores: FloatArray, rule: AlarmRule, threshold: float) -> int:
-    """How often these scores raise an alarm, with the run-time's own logic."""
-    state, alarms = alarm_logic.CALM, 0
-    for score in scores:
-        was_raised = state.raised
-        state = alarm_logic.step(rule, state, float(score), threshold)
-        alarms += state.raised and not was_raised
-    return alarms
+    """How often these scores raise an alarm, with the run-time's own logic.
+
+    While calm only rows with raise_rows scores in a row at or above the threshold matter: the others are leapt over.
+    """
+    scores = scores[~np.isnan(scores)]  # they change nothing
+    if len(scores) < rule.raise_rows:
+        return 0
+    starts = np.flatnonzero(sustained(scores, rule.raise_rows) >= threshold)
+    at = alarms = 0
+    while True:
+        ahead = starts[np.searchsorted(starts, at) :]
+        if not ahead.size:
+            return alarms
+        alarms += 1
+        at = int(ahead[0]) + rule.raise_rows
+        state = AlarmState(True, 0, 1)
+        while state.raised and at < len(scores):
+            state = alarm_logic.step(rule, state, float(scores[at]), threshold)
+            at += 1
+        if state.raised:
+            return alarms

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from models import threshold
-from models.card import duration
-from models.detectors.robust_distance import RobustDistance
+from models import detectors, threshold
+from models.detectors.detector import Detector, Scored
 from models.export import export
 from models.history import History, check_period
-from models.manifest import FalseAlarms, Input, Manifest, Training
+from models.judge import Judge
+from models.manifest import Calibrated, FalseAlarms, Input, Manifest, Training, duration
 from models.runtime import load
 from models.settings import Settings
+from models.usual import followed, usual
 from wire.block import FloatArray
 from wire.errors import ModelError
 
@@ -24,14 +26,34 @@ _FOLDS = 5
 # The file is float32, the reference float64.
 _AGREEMENT = 1e-4
 
+Told = Callable[[str, float], None]
+"""(what is done now, part of the whole that is done)."""
+
+
+class Piece(NamedTuple):
+    """A stretch of normal operation without a gap. seconds: shape (n_rows,). clocks: shape (n_rows, 2)."""
+
+    rows: FloatArray
+    clocks: FloatArray
+    seconds: FloatArray
+
 
 @dataclass(frozen=True)
 class Trained:
-    """A model in memory: its description, its constants, and the bytes of its file."""
+    """A model in memory: its description, its constants, the bytes of its file, and what it says of its own history.
+
+    pieces, scored: that history, and the scores of its rows.
+    """
 
     manifest: Manifest
-    detector: RobustDistance
+    detector: Detector
     content: bytes
+    pieces: tuple[Piece, ...] = ()
+    scored: tuple[Scored, ...] = ()
+
+
+def _quiet(step: str, part: float) -> None:
+    """Nobody watches."""
 
 
 def rows_needed(settings: Settings) -> int:
@@ -39,104 +61,150 @@ def rows_needed(settings: Settings) -> int:
 
     Twice, because each fold of the held-out check sets a threshold from four fifths, in shorter stretches.
     """
-    lost = settings.warm_up_rows + settings.alarm.raise_rows - 1
-    return 2 * threshold.MIN_SCORES + _FOLDS * lost
+    return 2 * threshold.MIN_SCORES + _FOLDS * _lost(settings)
 
 
-def train(settings: Settings, history: History, path: Path) -> Trained:
+def _lost(settings: Settings) -> int:
+    """Rows of each stretch that give no score."""
+    return settings.warm_up_rows + settings.alarm.raise_rows - 1
+
+
+def train(settings: Settings, history: History, path: Path | str, told: Told = _quiet) -> Trained:
     """path: of the history, for messages. Raises ModelError for a history that cannot be learnt from."""
     check_period(history, settings.period_s, path)
     _check_columns(settings, history.rows, path)
-    lost = settings.warm_up_rows + settings.alarm.raise_rows - 1  # rows of each stretch that give no score
-    usable = [piece for piece in history.pieces(settings.period_s) if len(piece) > lost]
-    kept, scored = sum(len(piece) for piece in usable), sum(len(piece) - lost for piece in usable)
-    needed = rows_needed(settings)
-    if scored < needed - lost:
-        raise ModelError(
-            f"{path}: too little history: {kept} usable rows of {len(history.rows)} in {len(usable)} stretches "
-            f"without a gap; needed are {needed} in one stretch ({duration(needed * settings.period_s)} at "
-            f"{settings.period_s:g} s a row), and {lost} more for each further stretch"
-        )
-    detector, fit = _fit(settings, usable, path)
-    deaf = [settings.inputs[int(i)].name for i in np.flatnonzero(detector.reach() <= fit.threshold)]
+    pieces = _usable(settings, history, path)
+    told("fitting", 0.0)
+    judge, tail, scored = _fit(settings, pieces, path)
+    fit = threshold.told(tail, settings.false_alarm_every_rows)
+    reach = judge.detector.reach()
+    deaf = [settings.inputs[int(i)].name for i in np.flatnonzero(reach <= fit.threshold)]
     if deaf:
         raise ModelError(
             f"{path}: {', '.join(deaf)} alone could never raise an alarm: the threshold would be {fit.threshold:.4g}. "
             "Look for faults among the normal rows, or allow more false alarms (false_alarm_every_rows)"
         )
-    held_out_rows, held_out_alarms = _held_out(settings, usable, path)
+    # A rate whose threshold some input could never reach alone is not offered.
+    rates = [rows for rows in tail.rates(settings.false_alarm_every_rows) if tail.at(rows) < float(reach.min())]
+    held_out_rows, alarms = _held_out(settings, pieces, path, rates, told)
+    all_rows = np.concatenate([piece.rows for piece in pieces])
+    centre, spread = usual(judge.detector, all_rows)
+    follows = followed(all_rows, [each.name for each in settings.inputs])
+    stated = settings.false_alarm_every_rows
     manifest = Manifest(
         name=settings.name,
         version=settings.version,
         detector=settings.detector,
         inputs=tuple(
-            Input(each.name, each.unit, float(detector.centre[i]), float(detector.scale[i]))
+            Input(each.name, each.unit, float(centre[i]), float(spread[i]), follows[i])
             for i, each in enumerate(settings.inputs)
         ),
         period_s=settings.period_s,
         threshold=fit.threshold,
         warm_up_rows=settings.warm_up_rows,
-        false_alarms=FalseAlarms(settings.false_alarm_every_rows, held_out_rows, held_out_alarms, fit.method),
+        false_alarms=FalseAlarms(
+            stated,
+            held_out_rows,
+            alarms[float(stated)],
+            fit.method,
+            tuple(Calibrated(rows, tail.at(rows), alarms[rows]) for rows in rates),
+        ),
         alarm=settings.alarm.rule(),
         training=Training(
             settings.source,
             f"{settings.time_column} {history.times[0]} to {history.times[-1]}",
-            kept,
+            len(all_rows),
             history.sha256,
         ),
+        takes_missing=judge.takes_missing,
     )
-    return Trained(manifest, detector, export(detector.graph(), manifest))
+    told("writing", 0.95)
+    content = export(judge.detector.graph(), manifest)
+    return Trained(manifest, judge.detector, content, tuple(pieces), tuple(scored))
 
 
-def write(trained: Trained, out: Path, proof: FloatArray) -> None:
+def write(trained: Trained, out: Path, proof: FloatArray, clocks: FloatArray | None = None) -> None:
     """Writes the file and runs it over a few rows (proof) as a gateway will. Raises ModelError if that differs."""
+    clocks = np.zeros((len(proof), 2)) if clocks is None else clocks
     try:
         out.write_bytes(trained.content)
     except OSError as fault:
         raise ModelError(f"{out}: cannot be written: {fault.strerror}") from fault
     running = load(out).start()
-    scores = np.array([running.score(row).score for row in proof])
-    wanted = trained.detector.score(proof).scores
+    scores = np.array([running.score(row, (c[0], c[1])).score for row, c in zip(proof, clocks, strict=True)])
+    wanted = Judge(trained.detector, trained.manifest.period_s).score(proof, clocks).scores
     worst = float(np.max(np.abs(scores - wanted) / (1.0 + wanted)))
     if not worst <= _AGREEMENT:
         raise ModelError(f"{out}: onnxruntime and the reference differ by {worst:.2g}: do not use this file")
 
 
-def _fit(settings: Settings, pieces: Sequence[FloatArray], path: Path) -> tuple[RobustDistance, threshold.Fit]:
-    constant = np.ptp(np.concatenate(pieces), axis=0) == 0
+def _usable(settings: Settings, history: History, path: Path | str) -> list[Piece]:
+    """The stretches that are long enough. Raises ModelError when that is too little."""
+    lost = _lost(settings)
+    stretches = [piece for piece in history.stretches(settings.period_s) if len(piece) > lost]
+    kept, scored = sum(len(piece) for piece in stretches), sum(len(piece) - lost for piece in stretches)
+    needed = rows_needed(settings)
+    if scored < needed - lost:
+        raise ModelError(
+            f"{path}: too little history: {kept} usable rows of {len(history.rows)} in {len(stretches)} stretches "
+            f"without a gap; needed are {needed} in one stretch ({duration(needed * settings.period_s)} at "
+            f"{settings.period_s:g} s a row), and {lost} more for each further stretch"
+        )
+    clocks = history.clocks(settings.time_zone)
+    return [Piece(history.rows[at], clocks[at], history.seconds[at]) for at in stretches]
+
+
+def _fit(
+    settings: Settings, pieces: Sequence[Piece], path: Path | str
+) -> tuple[Judge, threshold.Tail, list[Scored]]:  # fmt: skip
+    constant = np.ptp(np.concatenate([piece.rows for piece in pieces]), axis=0) == 0
     if constant.any():
         names = ", ".join(settings.inputs[int(i)].name for i in np.flatnonzero(constant))
         raise ModelError(
             f"{path}: {names}: constant over most of the history; leave it out of `inputs`, or give more data"
         )
-    detector = RobustDistance.fit(list(pieces), settings.smoothing_rows)
-    scores = [detector.score(piece).scores[settings.warm_up_rows :] for piece in pieces]
-    return detector, threshold.fit(scores, settings.alarm.rule(), settings.false_alarm_every_rows)
+    detector = detectors.fit(
+        settings.detector,
+        [piece.rows for piece in pieces],
+        detectors.checked(settings.detector, settings.detector_settings),
+        period_s=settings.period_s,
+        seed=settings.seed,
+        clocks=[piece.clocks for piece in pieces],
+    )
+    judge = Judge(detector, settings.period_s)
+    scored = [judge.score(piece.rows, piece.clocks) for piece in pieces]
+    tail = threshold.tail([each.scores[settings.warm_up_rows :] for each in scored], settings.alarm.rule())
+    return judge, tail, scored
 
 
-def _held_out(settings: Settings, pieces: Sequence[FloatArray], path: Path) -> tuple[int, int]:
-    """(rows judged, alarms in them): each contiguous fifth, judged by a model that did not see it."""
-    total = sum(len(piece) for piece in pieces)
-    folds: list[list[FloatArray]] = [[] for _ in range(_FOLDS)]
+def _held_out(
+    settings: Settings, pieces: Sequence[Piece], path: Path | str, rates: Sequence[float], told: Told
+) -> tuple[int, dict[float, int]]:  # fmt: skip
+    """(rows judged, rate -> alarms in them): each contiguous fifth, judged by a model that did not see it."""
+    total = sum(len(piece.rows) for piece in pieces)
+    folds: list[list[Piece]] = [[] for _ in range(_FOLDS)]
     begin = 0
     for piece in pieces:
-        fold_of_row = _FOLDS * (begin + np.arange(len(piece))) // total
+        fold_of_row = _FOLDS * (begin + np.arange(len(piece.rows))) // total
         for fold in np.unique(fold_of_row):
-            folds[fold].append(piece[fold_of_row == fold])
-        begin += len(piece)
+            folds[fold].append(Piece(*(part[fold_of_row == fold] for part in piece)))
+        begin += len(piece.rows)
     rule = settings.alarm.rule()
-    rows = alarms = 0
+    rows = 0
+    alarms = dict.fromkeys([*rates, float(settings.false_alarm_every_rows)], 0)
     for fold, held_out in enumerate(folds):
+        told(f"held-out check {fold + 1} of {_FOLDS}", (fold + 1) / (_FOLDS + 2))
         rest = [part for other, parts in enumerate(folds) if other != fold for part in parts]
-        detector, fit = _fit(settings, rest, path)
+        judge, tail, _ = _fit(settings, rest, path)
         for part in held_out:
-            scores = detector.score(part).scores[settings.warm_up_rows :]
+            scores = judge.score(part.rows, part.clocks).scores[settings.warm_up_rows :]
             rows += len(scores)
-            alarms += threshold.count_alarms(scores, rule, fit.threshold)
+            for rate in alarms:
+                alarms[rate] += threshold.count_alarms(scores, rule, tail.at(rate))
     return rows, alarms
 
 
-def _check_columns(settings: Settings, rows: FloatArray, path: Path) -> None:
+def _check_columns(settings: Settings, rows: FloatArray, path: Path | str) -> None:
     """Raises ModelError that names every column which cannot be learnt from."""
     problems = []
     for i, each in enumerate(settings.inputs):

@@ -14,7 +14,7 @@ from wire.tag import Datatype
 
 MAX_CHARTS = 4
 FULL_FROM = 0.9  # a car park counts as full at 85 to 90 % (FHWA practice; the upper end alarms less)
-_SCORES = frozenset({"score", "threshold", "share", "anomaly"})
+_SCORES = frozenset({"score", "threshold", "share", "anomaly", "explanation"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from gateway.config.convert import Broker, OutboxSettings, Site
 from gateway.config.frame_checks import is_modbus
 from gateway.config.site import AssetConfig, DeviceConfig, LineConfig, SiteConfig, TagConfig
 from gateway.config.yaml_lines import Loc, M, YamlFile, nearest
+from gateway.model_key import verifier
 from models import runtime
 from wire.errors import ConfigError, ModelError
 from wire.ids import NodeId
@@ -41,6 +42,7 @@ def load_site(path: Path) -> Site:
     for i, device in devices.items():
         for j, tag in tags[i].items():
             derived.check_derived(file, ("devices", i, "tags", j), tag, scopes.of(device.id, tag))
+    _check_model_key(file, top)
     models = {i: _model(file, i, asset) for i, asset in assets.items()}
     where = brokers.brokers(file)
     brokers.check_hosts(file)
@@ -68,6 +70,8 @@ def load_site(path: Path) -> Site:
         metrics=top.metrics.port if top.metrics is not None else None,
         confirming=top.confirm == "stored",
         compress=top.compress,
+        model_key=path.parent / top.models.public_key_file if top.models is not None else None,
+        time_zone=top.time_zone or "",
         assets=tuple(convert.asset_spec(asset, models[i], owners.tags_of(asset.id)) for i, asset in assets.items()),
     )
 
@@ -125,6 +129,15 @@ def _check_tags(
             checks.check_tag(file, loc, tag, device.frame if device else None, line)
             named.check_named(file, loc, tag, serial)
         named.check_bit_names_differ(file, ("devices", i, "tags"), found)
+
+
+def _check_model_key(file: YamlFile, top: SiteConfig | None) -> None:
+    if top is None or top.models is None:
+        return
+    try:
+        verifier(file.path.parent / top.models.public_key_file)
+    except ConfigError as fault:
+        file.problem(("models", "public_key_file"), str(fault), shown=False)
 
 
 def _model(file: YamlFile, i: int, asset: AssetConfig) -> Path | None:

@@ -69,8 +69,9 @@ def check_assets(file: YamlFile, assets: Mapping[int, AssetConfig], device_ids: 
             device, _, tag = target.partition("/")
             if tag not in names.get(device, set()):
                 file.problem(("assets", i, "inputs", name), "must be device/tag of this site")
-        if asset.inputs and asset.model is None:
-            file.problem(("assets", i, "inputs"), "only an asset with a model has inputs", shown=False)
+        for key in ("inputs", "false_alarms"):
+            if getattr(asset, key) and asset.model is None:
+                file.problem(("assets", i, key), f"only an asset with a model has {key}", shown=False)
     _check_tags(file, assets, device_ids, names)
 
 

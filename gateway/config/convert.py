@@ -58,7 +58,8 @@ class Site:
 
     confirming False: the host never confirms. compress: where all hosts unpack it. writes: `gateway write` is on.
     metrics: the port of 127.0.0.1 on which they are served; None: they are not.
-    clock: the least that is trusted to know the time.
+    clock: the least that is trusted to know the time. model_key: of those who sign models; None: none need be signed.
+    time_zone: '' for the machine's.
     """
 
     path: Path
@@ -73,6 +74,8 @@ class Site:
     compress: bool = False
     metrics: int | None = None
     clock: Trust = "auto"
+    model_key: Path | None = None
+    time_zone: str = ""
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:
@@ -215,4 +218,5 @@ def asset_spec(asset: AssetConfig, model: Path | None, tags: Sequence[tuple[str,
         tags=tuple((device, tag.name) for device, tag in tags),
         model=model,
         inputs={name: (device, tag) for name, (device, _, tag) in pairs.items()},
+        false_alarm_s=asset.false_alarms,
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from agent.frame_spec import ChecksumKind
 from agent.spec import DriverName, Order, RawType, Table
+from gateway.config.rate import seconds_between
 from wire.errors import ConfigError
 from wire.ids import check_id, check_tag_name
 
@@ -28,6 +30,18 @@ def _tag_name(text: str) -> str:
         return check_tag_name(text)
     except ConfigError as fault:
         raise ValueError(str(fault)) from fault
+
+
+def _rate(given: Any) -> float:
+    return seconds_between(given if isinstance(given, str) else "")
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as fault:
+        raise ValueError("must be a time zone such as Europe/Berlin or Asia/Shanghai") from fault
+    return name
 
 
 def _no_bool(given: Any) -> Any:
@@ -234,7 +248,7 @@ class AssetConfig(Model):
     """A thing that is maintained, with what measures it and perhaps a model that judges it.
 
     devices: those that measure nothing else. tags: single ones, as device/tag. inputs: model input -> device/tag, for
-    inputs that are not called like the tag.
+    inputs that are not called like the tag. false_alarms: how many the operator accepts, seconds between two.
     """
 
     id: Annotated[str, _id("asset")]
@@ -244,6 +258,13 @@ class AssetConfig(Model):
     tags: list[Text] = []
     model: Text | None = None
     inputs: dict[str, Text] = {}
+    false_alarms: Annotated[float, BeforeValidator(_rate)] | None = None
+
+
+class ModelsConfig(Model):
+    """public_key_file: only models that its key has signed are run."""
+
+    public_key_file: Text
 
 
 class SiteConfig(Model):
@@ -259,6 +280,8 @@ class SiteConfig(Model):
     commands: CommandsConfig = CommandsConfig()
     metrics: MetricsConfig | None = None
     clock: ClockConfig = ClockConfig()
+    models: ModelsConfig | None = None
+    time_zone: Annotated[str, Field(min_length=1), AfterValidator(_zone)] | None = None
     lines: list[Any] = Field(min_length=1)
     devices: list[Any] = Field(min_length=1)
     assets: list[Any] = []

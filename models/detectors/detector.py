@@ -25,7 +25,8 @@ class Detector(Protocol):
     Contract of the graph (models/runtime.py runs it): input `row`, float32 of shape (n_inputs,); where the hour
     matters `clock`, float32 of shape (2,): second of the local day and weekday (0 is Monday); every further input `x`
     is a state that begins as zeros and comes back as the output `x_next`. Outputs: `score` (1,), `shares` and
-    `deviations` (n_inputs,).
+    `deviations` (n_inputs,); and, where a detector can say it, `expected` (n_inputs,): what the other inputs
+    suggest for each, in its unit. A graph that deals with NaN inputs says so by the attribute `takes_missing = True`.
     """
 
     def graph(self) -> onnx.GraphProto:

@@ -9,13 +9,15 @@ The symmetric root keeps each part next to its own tag, and the parts sum to the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from pydantic import Field
 
 from models.detectors.detector import Scored, floats, rounded
-from models.runtime import DEVIATIONS, NEXT, ROW, SCORE, SHARES
+from models.runtime import DEVIATIONS, EXPECTED, NEXT, ROW, SCORE, SHARES
 from wire.block import FloatArray
 
 # Winsorising at 3 robust standard deviations keeps single outliers out of the correlation.
@@ -46,7 +48,7 @@ class RobustDistance:
     ceiling: float
 
     @classmethod
-    def fit(cls, pieces: list[FloatArray], smoothing_rows: int) -> RobustDistance:
+    def fit(cls, pieces: list[FloatArray], smoothing_rows: Annotated[int, Field(ge=1, le=1000)] = 5) -> RobustDistance:
         """From normal rows. pieces: contiguous stretches, each of shape (n_rows, n_inputs), without NaN.
 
         smoothing_rows: the span of the smoothing (gain = 2 / (span + 1)). No column may be constant.
@@ -64,6 +66,20 @@ class RobustDistance:
         values, vectors = np.linalg.eigh(correlation)
         whitening = rounded((vectors / np.sqrt(values)) @ vectors.T)
         return cls(centre, scale, whitening, gain, float(rounded(np.array(ceiling))))
+
+    def suggesting(self) -> FloatArray:
+        """Shape (n, n): deviations @ suggesting is what the others suggest for each input, above its centre.
+
+        With P the inverse of the correlation, the others suggest z_i - (P z)_i / P_ii (the conditional mean of a normal
+        distribution).
+        """
+        precision = self.whitening @ self.whitening
+        return rounded((np.eye(len(self.centre)) - precision / np.diag(precision)) * self.scale)
+
+    def expected(self, deviations: FloatArray) -> FloatArray:
+        """What the other inputs suggest for each, in its unit. deviations: shape (n_rows, n)."""
+        found: FloatArray = self.centre + deviations @ self.suggesting()
+        return found
 
     def reach(self) -> FloatArray:
         """Shape (n,): the score of each input alone at the ceiling; a threshold above it can never be passed by it."""
@@ -85,6 +101,7 @@ class RobustDistance:
             "centre": self.centre,
             "scale": self.scale,
             "whitening": self.whitening,
+            "suggesting": self.suggesting(),
             "gain": np.array([self.gain]),
             "memory": np.array([1.0 - self.gain]),
             "epsilon": np.array([_EPSILON]),
@@ -106,6 +123,8 @@ class RobustDistance:
                 ("MatMul", [DEVIATIONS, "whitening"], "parts"),
                 ("Mul", ["parts", "parts"], "bare_squares"),
                 ("Add", ["bare_squares", "epsilon"], "squares"),
+                ("MatMul", [DEVIATIONS, "suggesting"], "suggested"),
+                ("Add", ["suggested", "centre"], EXPECTED),
             )
         ]
         nodes.append(helper.make_node("ReduceSum", ["squares"], ["total"], keepdims=1))
@@ -117,7 +136,14 @@ class RobustDistance:
             [floats(ROW, n), floats("sum", n), floats("weight", 1)],
             [
                 floats(name, size)
-                for name, size in ((SCORE, 1), (SHARES, n), (DEVIATIONS, n), ("sum" + NEXT, n), ("weight" + NEXT, 1))
+                for name, size in (
+                    (SCORE, 1),
+                    (SHARES, n),
+                    (DEVIATIONS, n),
+                    (EXPECTED, n),
+                    ("sum" + NEXT, n),
+                    ("weight" + NEXT, 1),
+                )
             ],
             [numpy_helper.from_array(value.astype("<f4"), name) for name, value in constants.items()],
         )

@@ -240,7 +240,10 @@ def test_a_scorer_whose_inputs_stay_goes_on_warm(tmp_path: Path) -> None:
     same = scorers.renewed([asset], period.lines)
     assert [id(s) for s in same._scorers] == [id(s) for s in scorers._scorers]
     renamed = scorers.renewed([replace(asset, name="other")], period.lines)
-    assert not scorers.shared(renamed).tags() and renamed.tags() == scorers.tags()
+    assert [id(s) for s in renamed._scorers] != [id(s) for s in scorers._scorers]
+    between = scorers.shared(renamed)
+    assert [id(s) for s in between._scorers] == [id(s) for s in scorers._scorers], "nobody is without a score meanwhile"
+    assert scorers.shared(scorers.renewed([], period.lines)).tags() == []
     scorers.adopt(scorers.renewed([], period.lines))
     assert scorers.tags() == []
 

@@ -19,14 +19,14 @@ from tests.gateway.test_reload import COUNT, FLOW, site_at
 
 
 @asynccontextmanager
-async def at_work(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+async def at_work(path: Path, monkeypatch: pytest.MonkeyPatch, line: str = "b") -> AsyncIterator[Gateway]:
     """A gateway in this process."""
     gateway, stop = Gateway(load_site(path)), asyncio.Event()
     await gateway.open()
     monkeypatch.setattr("gateway.app.DRAIN_S", 0.1)
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.run(stop, None))
-        while not (await gateway.status())["lines"]["b"]["polls"]:
+        while not (await gateway.status())["lines"][line]["polls"]:
             await asyncio.sleep(0.02)
         yield gateway
         stop.set()

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def train(folder: Path, out: Path, data: str = "normal.csv") -> int:
-    return main(["train", "--config", str(folder / "pump.yaml"), "--data", str(folder / data), "--out", str(out)])
+    call = ["train", "--config", str(folder / "pump.yaml"), "--data", str(folder / data), "--out", str(out)]
+    return main([*call, "--no-plots"])
 
 
 def test_train_writes_the_file_and_its_card(
@@ -61,9 +62,11 @@ def test_score_writes_a_line_a_row_and_tells_its_alarms(
     assert [line["warming"] for line in lines[:11]] == ["1"] * 10 + ["0"]
     assert 100 < next(i for i, line in enumerate(lines) if line["anomaly"] == "1") < 110
     assert (lines[200]["score"], lines[200]["share/pressure"]) == ("", "")
-    assert "flow is too low" in told.err
+    assert "flow 35 % lower than current and pressure suggest (85 % of the score)" in told.err
     assert "ended at" in told.err
     assert told.err.endswith("300 rows, 1 alarms\n")
+    assert main(["score", str(model_file), "--data", str(data), "--language", "zh"]) == 0
+    assert "flow 比根据 current 和 pressure 推算的值低 35 %（占得分的 85 %）" in capsys.readouterr().err
 
 
 def test_an_alarm_that_has_not_ended_is_said_to_be_on(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from models import explain
+from models import explain, runtime
+from models.detectors.robust_distance import RobustDistance
 from models.runtime import Score
 from models.train import Trained
+from tests.models.conftest import normal_rows
 
 
 def said(
@@ -53,3 +56,79 @@ def test_below_the_threshold_nothing_is_blamed(trained: Trained) -> None:
 def test_no_score_is_said_to_be_none(trained: Trained) -> None:
     assert said(trained, 9.0, [1, 0, 0], [9, 0, 0], warming=True).startswith("Warming up")
     assert said(trained, float("nan"), [1, 0, 0], [9, 0, 0]) == "Not judged: a value is missing."
+
+
+def expecting(trained: Trained, deviations: Sequence[float], expected: Sequence[float]) -> Score:
+    return Score(6.0, 4.0, np.array([0.8, 0.1, 0.1]), False, True, np.array(deviations), np.array(expected))
+
+
+def test_what_the_others_suggest_is_said_in_per_cent_in_both_languages(trained: Trained) -> None:
+    flow = trained.manifest.inputs[0]
+    low = expecting(trained, [-4.0, 0.0, 0.0], [flow.centre, 6.0, 11.0])
+    percent = 100 * 4 * flow.spread / flow.centre
+    first, second = flow.follows
+    assert explain.sentence(trained.manifest, low) == (
+        f"Unusual (score 6, threshold 4): flow {percent:.0f} % lower than {first} and {second} suggest "
+        "(80 % of the score)."
+    )
+    assert explain.sentence(trained.manifest, low, "zh") == (
+        f"异常（得分 6，阈值 4）：flow 比根据 {first} 和 {second} 推算的值低 {percent:.0f} %（占得分的 80 %）。"
+    )
+    high = expecting(trained, [4.0, 0.0, 0.0], [flow.centre, 6.0, 11.0])
+    assert " % higher than " in explain.sentence(trained.manifest, high)
+    assert "推算的值高" in explain.sentence(trained.manifest, high, "zh")
+
+
+def test_a_value_that_the_others_suggest_too_is_only_called_too_high(trained: Trained) -> None:
+    flow = trained.manifest.inputs[0]
+    agreed = expecting(trained, [4.0, 4.0, 4.0], [flow.centre + 3.9 * flow.spread, 6.0, 11.0])
+    assert "flow is too high" in explain.sentence(trained.manifest, agreed)
+    assert "flow 过高" in explain.sentence(trained.manifest, agreed, "zh")
+
+
+def test_degrees_are_told_in_degrees_and_not_in_per_cent(trained: Trained) -> None:
+    flow, *rest = trained.manifest.inputs
+    warm = replace(trained.manifest, inputs=(replace(flow, unit="Cel"), *rest))
+    by = f"{4 * flow.spread:.3g} Cel higher than"
+    assert by in explain.sentence(warm, expecting(trained, [4.0, 0, 0], [flow.centre, 6.0, 11.0]))
+
+
+def test_each_part_has_its_share_direction_value_and_what_was_expected(trained: Trained) -> None:
+    full = Score(6.0, 4.0, np.array([0.2, 0.7, np.nan]), False, True, np.array([0.5, -3.0, np.nan]))
+    parts = explain.parts(trained.manifest, full)
+    assert [(part.name, part.direction) for part in parts] == [
+        ("pressure", explain.Direction.LOW),
+        ("flow", explain.Direction.RELATION),
+        ("current", explain.Direction.MISSING),
+    ]
+    pressure = trained.manifest.inputs[1]
+    assert parts[0].value == pressure.centre - 3.0 * pressure.spread
+    assert parts[0].expected is None and parts[0].share == 0.7
+    assert explain.sentence(trained.manifest, full).endswith("; judged without current.")
+    assert explain.sentence(trained.manifest, full, "zh").endswith("；判断时缺少 current。")
+
+
+def test_every_case_has_its_words_in_chinese(trained: Trained) -> None:
+    shares, flat = np.array([0.9, 0.1, 0.0]), np.array([1.5, 0.0, 0.0])
+    for score, word in (
+        (Score(9.0, 4.0, shares, True, False, flat), "预热中"),
+        (Score(float("nan"), 4.0, shares, False, False, flat), "未判断"),
+        (Score(1.0, 4.0, shares, False, True, flat), "正常（得分 1，阈值 4）；报警仍在保持。"),
+        (Score(5.0, 4.0, shares, False, True, flat), "flow 与其他测点不相符（占得分的 90 %）"),
+    ):
+        assert word in explain.sentence(trained.manifest, score, "zh")
+
+
+def test_the_graph_says_what_the_reference_expects(trained: Trained, model_file: Path) -> None:
+    rows = normal_rows(50, seed=21)
+    running = runtime.load(model_file).start()
+    scores = [running.score(row) for row in rows]
+    detector = trained.detector
+    assert isinstance(detector, RobustDistance)
+    wanted = detector.expected(detector.score(rows).deviations)
+    np.testing.assert_allclose([score.expected for score in scores if score.expected is not None], wanted, rtol=1e-4)
+    # A pump whose flow alone is off: the others suggest what it should be.
+    odd = rows + np.array([-15.0, 0.0, 0.0])
+    last = [running.score(row) for row in odd][-1]
+    assert last.expected is not None
+    assert abs(last.expected[0] - rows[-20:, 0].mean()) < 5.0

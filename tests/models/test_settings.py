@@ -60,7 +60,7 @@ colour: red
         (CONFIG.replace("name: pump_1\n", ""), "m.yaml:1: name: is missing"),
         (CONFIG.replace("name: pressure", "name: flow"), "m.yaml:4: inputs: named twice: flow"),
         (CONFIG.replace("name: pressure", "name: 'a b'"), "m.yaml:6: inputs.1.name: tag name 'a b'"),
-        (CONFIG + "detector: oracle\n", "m.yaml:10: detector: Input should be 'robust_distance'"),
+        (CONFIG + "detector: oracle\n", "m.yaml:10: detector: must be one of robust_distance"),
         (CONFIG.replace("period_s: 1", "period_s: soon"), "m.yaml:3: period_s: Input should be a valid number"),
     ],
 )

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from models import card, history, threshold, train
+from models.detectors.robust_distance import RobustDistance
 from models.settings import Settings
 from models.train import Trained
 from tests.models.conftest import normal_rows, write_csv
@@ -108,7 +109,7 @@ def test_rows_of_another_period_are_refused(settings: Settings, tmp_path: Path) 
 
 
 def test_a_file_that_scores_otherwise_than_its_reference_is_not_accepted(trained: Trained, tmp_path: Path) -> None:
-    lying = Trained(trained.manifest, train.RobustDistance.fit([normal_rows(1000, seed=9) * 2], 3), trained.content)
+    lying = Trained(trained.manifest, RobustDistance.fit([normal_rows(1000, seed=9) * 2], 3), trained.content)
     with pytest.raises(ModelError, match="do not use this file"):
         train.write(lying, tmp_path / "m.onnx", normal_rows(10, seed=1))
 
