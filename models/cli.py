@@ -14,6 +14,7 @@ import numpy as np
 
 from models import explain, history, manifest, runtime
 from models.card import duration
+from models.evaluate import cli as evaluate
 from models.manifest import Manifest
 from wire.errors import ConfigError, ModelError
 
@@ -48,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
             return _train(call.config, call.data, call.out)
         if call.command == "inspect":
             return _inspect(call.file, as_json=call.json)
+        if call.command == "evaluate":
+            return evaluate.run(call)
         return _score(call.file, call.data, call.time_column)
     except ConfigError as fault:
         for problem in fault.problems:
@@ -77,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("file", metavar="FILE", help="an ONNX file, or the name of a packaged model")
     score.add_argument("--data", type=Path, required=True, metavar="CSV", help="rows to score")
     score.add_argument("--time-column", default="t_s", metavar="NAME", help="column of the time (default: t_s)")
+    evaluate.add_to(commands)
     return parser
 
 

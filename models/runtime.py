@@ -12,6 +12,7 @@ import numpy as np
 
 from models import alarm_logic
 from models import manifest as manifests
+from models.baseline import Baseline
 from models.manifest import Manifest
 from wire.block import FloatArray
 from wire.errors import ModelError
@@ -47,6 +48,12 @@ class Running:
         self._wants_clock = model.wants_clock
         self._outputs = [SCORE, SHARES, DEVIATIONS, *(name + NEXT for name in model.states)]
         self._feed: dict[str, Any] = {}
+        inputs, rule = model.manifest.inputs, model.manifest.baseline
+        self.baseline: Baseline | None = None
+        if rule is not None:
+            centres, spreads = (np.array(column) for column in zip(*((x.centre, x.spread) for x in inputs), strict=True))
+            self.baseline = Baseline(rule, model.manifest.input_names, centres, spreads)
+        self._suspended = False
         self.reset()
 
     def reset(self) -> None:
@@ -54,6 +61,23 @@ class Running:
         self._feed = {name: np.zeros(size, np.float32) for name, size in self._states.items()}
         self._rows = 0
         self._alarm = alarm_logic.CALM
+        self._deviations = np.zeros(len(self._manifest.inputs))
+
+    def suspend(self) -> None:
+        """The asset is off or in maintenance: until resume() nothing is scored, learnt or remembered, no alarm stands."""
+        self.reset()
+        self._suspended = True
+
+    def resume(self) -> None:
+        """The asset runs again: warm-up begins anew, with the baseline as it was."""
+        self._suspended = False
+
+    def accept(self) -> None:
+        """A person says that the present level is normal. Raises ModelError where the model has no managed baseline."""
+        if self.baseline is None:
+            raise ModelError(f"model {self._manifest.name} has no managed baseline: train another one for this level")
+        self.baseline.accept(self._deviations)
+        self.reset()
 
     def score(self, row: FloatArray, clock: tuple[float, float] = (0.0, 0.0)) -> Score:
         """Scores one row.
@@ -64,10 +88,16 @@ class Running:
         models with a daily profile.
         """
         feed, manifest = self._feed, self._manifest
+        if self._suspended:
+            return self._without(row, True)
         if not math.isfinite(float(row.sum())) and not (manifest.takes_missing and _some_left(row)):
-            nothing = np.full(len(row), np.nan)
-            warming = self._rows <= manifest.warm_up_rows
-            return Score(math.nan, manifest.threshold, nothing, warming, self._alarm.raised, nothing)
+            return self._without(row, self._rows <= manifest.warm_up_rows)
+        baseline = self.baseline
+        if baseline is not None:
+            if baseline.learning:
+                baseline.learn(row)
+                return self._without(row, True)
+            row = row - baseline.shift
         feed[ROW] = row.astype(np.float32)
         if self._wants_clock:
             feed[CLOCK] = np.array(clock, np.float32)
@@ -77,16 +107,31 @@ class Running:
         self._rows += 1
         number = float(score[0])
         warming = self._rows <= manifest.warm_up_rows
+        told = deviations.astype(np.float64)
         if not warming:
+            self._judge(number, told)
+        return Score(number, manifest.threshold, shares.astype(np.float64), warming, self._alarm.raised, told)
+
+    def _judge(self, number: float, deviations: FloatArray) -> None:
+        """Alarm and baseline after one more row that counts."""
+        manifest, baseline = self._manifest, self.baseline
+        if baseline is None:
             self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, manifest.threshold)
-        return Score(
-            number,
-            manifest.threshold,
-            shares.astype(np.float64),
-            warming,
-            self._alarm.raised,
-            deviations.astype(np.float64),
-        )
+            return
+        self._deviations = deviations
+        # In the score's unit: the strangest tag carries the whole score.
+        parts = deviations.tolist()
+        furthest = max((abs(part) for part in parts if part == part), default=0.0)
+        scale = number / furthest if furthest > 0.0 else 0.0
+        parts = [part * scale if part == part else 0.0 for part in parts]
+        self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, manifest.threshold, parts)
+        if (self._alarm.raised or number >= manifest.threshold) and baseline.recognised(deviations):
+            self._alarm = alarm_logic.CALM
+        baseline.follow(deviations, number, manifest.threshold, self._alarm)
+
+    def _without(self, row: FloatArray, warming: bool) -> Score:
+        nothing = np.full(len(row), np.nan)
+        return Score(math.nan, self._manifest.threshold, nothing, warming, self._alarm.raised, nothing)
 
 
 class Model:

@@ -1,0 +1,186 @@
+"""The managed baseline: what is normal for one asset, and how that may move. numpy only; a gateway runs it.
+
+A model knows the normal of the rows that it was trained from. A machine ages, seasons pass, a sensor is exchanged: a
+fixed normal alarms for ever after. So the centre of each tag may follow, under rules that keep a fault from being
+learnt as normal:
+
+- it follows only while no alarm is raised and the score is below the threshold, and stands still otherwise;
+- its speed is bounded: a deviation counts for at most `reach` spreads, of which one part in follow_rows is taken a row,
+  so that a fault which comes faster than that is seen before it is learnt;
+- slow (thermal) tags follow faster than the others: hours of sun are no fault of the machine;
+- just after an alarm it comes after the machine quickly, for the rule's settle_rows, to where the repair has left it;
+- how far it has gone is known (`drift`), and beyond drift_notice spreads a person is told;
+- another operating point is normal only when a person says so (`accept`); those told so are recognised when they return;
+- an asset of a class starts with the spreads of its class and learns its own centre, not further than own_reach spreads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models.alarm_logic import AlarmState
+from wire.block import FloatArray
+
+# More operating points than that are not points but a range: the model is the wrong one.
+_POINTS = 8
+# A known operating point is reached after so many rows in a row within so many spreads of it.
+_POINT_ROWS, _POINT_SPREADS = 10, 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineRule:
+    """All counts are rows. slow: names of the inputs that follow in slow_follow_rows; the others do in follow_rows.
+
+    settle_follow_rows: the time constant while the alarm settles. reach, drift_notice, own_reach: in spreads.
+    own_rows: a new asset first learns its own centre from so many rows; 0 takes the model's.
+    Raises ValueError when a figure makes no sense.
+    """
+
+    follow_rows: float
+    slow: tuple[str, ...] = ()
+    slow_follow_rows: float = 0.0
+    settle_follow_rows: float = 0.0
+    reach: float = 3.0
+    drift_notice: float = 10.0
+    own_rows: int = 0
+    own_reach: float = 20.0
+
+    def __post_init__(self) -> None:
+        speeds = [self.follow_rows, *([self.slow_follow_rows] if self.slow else [])]
+        if min(speeds) < 1.0 or (self.settle_follow_rows and self.settle_follow_rows < 1.0):
+            raise ValueError("follow_rows, slow_follow_rows and settle_follow_rows must be 1 or more")
+        if min(self.reach, self.drift_notice, self.own_reach) <= 0.0 or self.own_rows < 0:
+            raise ValueError("reach, drift_notice and own_reach must be above 0, own_rows must be 0 or more")
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> BaselineRule:
+        """As a model file says it. Raises TypeError or ValueError."""
+        return cls(**{**said, "slow": tuple(said.get("slow", ()))})
+
+
+class Notice(NamedTuple):
+    """What a person should know. kind: `drift` (amount: how far the centre has moved), `not of its class` (amount: how
+    far the asset's own centre lies from that of its class). amount: in the tag's unit."""
+
+    kind: str
+    tag: str
+    amount: float
+
+
+class Baseline:
+    """One asset's normal. shift: shape (n,), how far its centre lies from the model's, in the inputs' units."""
+
+    def __init__(self, rule: BaselineRule, names: Sequence[str], centres: FloatArray, spreads: FloatArray) -> None:
+        unknown = sorted(set(rule.slow) - set(names))
+        if unknown:
+            raise ValueError(f"slow names no input: {', '.join(unknown)}")
+        self._rule, self._names, self._centres, self._spreads = rule, tuple(names), centres, spreads
+        slow = np.array([name in rule.slow for name in names])
+        rows = np.where(slow, rule.slow_follow_rows or rule.follow_rows, rule.follow_rows)
+        self._speed = spreads / rows  # units a row and spread
+        self._settle_speed = spreads / rule.settle_follow_rows if rule.settle_follow_rows else self._speed
+        n = len(names)
+        self.shift = np.zeros(n)
+        self._begun = np.zeros(n)
+        self._own: list[FloatArray] = []
+        self._learning = rule.own_rows > 0
+        self._strangers: tuple[Notice, ...] = ()
+        self._points: list[FloatArray] = []
+        self._at_point = 0
+
+    @property
+    def learning(self) -> bool:
+        """True while the asset's own centre is not known."""
+        return self._learning
+
+    def learn(self, row: FloatArray) -> None:
+        """One row of the time in which a new asset shows its own centre: the median of those rows, within own_reach."""
+        self._own.append(row.astype(np.float64))
+        if len(self._own) < self._rule.own_rows:
+            return
+        offset = np.median(np.array(self._own), axis=0) - self._centres
+        limit = self._rule.own_reach * self._spreads
+        self.shift = np.clip(offset, -limit, limit)
+        self._strangers = tuple(
+            Notice("not of its class", name, float(far))
+            for name, far, most in zip(self._names, offset, limit, strict=True)
+            if abs(far) > most
+        )
+        self._begun = self.shift.copy()
+        self._own, self._learning = [], False
+
+    def follow(self, deviations: FloatArray, score: float, threshold: float, alarm: AlarmState) -> None:
+        """Lets the centre follow one scored row, if the rules allow it. deviations: shape (n,), in spreads."""
+        if alarm.raised or (score >= threshold and not alarm.settling):
+            return
+        if alarm.settling:
+            step = deviations * self._settle_speed
+        else:
+            reach = self._rule.reach
+            step = np.minimum(np.maximum(deviations, -reach), reach) * self._speed
+        if not math.isfinite(float(np.add.reduce(step))):
+            step = np.where(np.isfinite(step), step, 0.0)
+        self.shift += step
+
+    def accept(self, deviations: FloatArray) -> None:
+        """A person says that the present level is normal. The old one stays known, as another operating point."""
+        self._points = [*self._points, self.shift.copy()][-_POINTS:]
+        self.shift = self.shift + np.where(np.isfinite(deviations), deviations, 0.0) * self._spreads
+        self._begun = self.shift.copy()
+
+    def recognised(self, deviations: FloatArray) -> bool:
+        """Whether the asset has come to an operating point that a person has accepted before; it is normal from now on.
+
+        To be asked for each row at or above the threshold or in alarm.
+        """
+        if not self._points:
+            return False
+        level = self.shift + deviations * self._spreads
+        far = [float(np.max(np.abs(level - point) / self._spreads)) for point in self._points]
+        nearest = int(np.argmin(far))
+        self._at_point = self._at_point + 1 if far[nearest] < _POINT_SPREADS else 0
+        if self._at_point < _POINT_ROWS:
+            return False
+        self._at_point = 0
+        here = self._points.pop(nearest)
+        self._points.append(self.shift.copy())
+        self.shift, self._begun = here.copy(), here.copy()
+        return True
+
+    def drift(self) -> FloatArray:
+        """Shape (n,): how far the centre has followed since it was learnt or accepted, in the inputs' units."""
+        drift: FloatArray = self.shift - self._begun
+        return drift
+
+    def notices(self) -> tuple[Notice, ...]:
+        """What a person should know now."""
+        far = self.drift()
+        drifted = (
+            Notice("drift", name, float(amount))
+            for name, amount, spread in zip(self._names, far, self._spreads, strict=True)
+            if abs(amount) > self._rule.drift_notice * spread
+        )
+        return (*self._strangers, *drifted)
+
+    def saved(self) -> dict[str, Any]:
+        """What must outlive a restart, as JSON's own types; restore() is the way back."""
+        return {
+            "shift": self.shift.tolist(),
+            "begun": self._begun.tolist(),
+            "points": [point.tolist() for point in self._points],
+            "learning": self._learning,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Raises ValueError where it was saved for another model."""
+        shift, begun = np.array(saved["shift"], np.float64), np.array(saved["begun"], np.float64)
+        if shift.shape != self.shift.shape or begun.shape != shift.shape or not np.isfinite(shift).all():
+            raise ValueError(f"a baseline of {shift.size} inputs does not fit a model of {self.shift.size}")
+        self.shift, self._begun = shift, begun
+        self._points = [np.array(point, np.float64) for point in saved["points"]]
+        self._learning, self._own = bool(saved["learning"]), []

@@ -1,0 +1,1 @@
+"""Public benchmarks, run with the shipped runtime: one file each."""
