@@ -66,9 +66,7 @@ class AlarmState(NamedTuple):
 CALM = AlarmState()
 
 
-def step(
-    rule: AlarmRule, state: AlarmState, score: float, threshold: float, parts: Sequence[float] = ()
-) -> AlarmState:
+def step(rule: AlarmRule, state: AlarmState, score: float, threshold: float, parts: Sequence[float] = ()) -> AlarmState:
     """The state after one more scored row. A score that is not a number changes nothing.
 
     parts: each tag's signed part of the score, in its unit, so that the greatest of them is the score; without them

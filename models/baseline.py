@@ -9,9 +9,13 @@ learnt as normal:
   so that a fault which comes faster than that is seen before it is learnt;
 - slow (thermal) tags follow faster than the others: hours of sun are no fault of the machine;
 - just after an alarm it comes after the machine quickly, for the rule's settle_rows, to where the repair has left it;
+- where a longer time shows that normal is wider than the calibration was, the spread grows, under the same rules, to
+  spread_most times the model's at the most; it is never less than the model's;
 - how far it has gone is known (`drift`), and beyond drift_notice spreads a person is told;
-- another operating point is normal only when a person says so (`accept`); those told so are recognised when they return;
-- an asset of a class starts with the spreads of its class and learns its own centre, not further than own_reach spreads.
+- another operating point is normal only when a person says so (`accept`); such a one is recognised when it returns;
+- an asset of a class starts with the spreads of its class and learns its own centre, no further than own_reach spreads.
+
+A fault that creeps in slower than the centre follows is learnt: `drift` and its notice are all that tells of it.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ import numpy as np
 from models.alarm_logic import AlarmState
 from wire.block import FloatArray
 
+# A deviation counts for so many spreads at most where the spread is learnt.
+_WINSOR = 3.0
 # More operating points than that are not points but a range: the model is the wrong one.
 _POINTS = 8
 # A known operating point is reached after so many rows in a row within so many spreads of it.
@@ -36,7 +42,8 @@ _POINT_ROWS, _POINT_SPREADS = 10, 2.5
 class BaselineRule:
     """All counts are rows. slow: names of the inputs that follow in slow_follow_rows; the others do in follow_rows.
 
-    settle_follow_rows: the time constant while the alarm settles. reach, drift_notice, own_reach: in spreads.
+    settle_follow_rows: the time constant while the alarm settles. spread_rows: that of the spread; 0 keeps the model's.
+    reach, drift_notice, own_reach: in spreads.
     own_rows: a new asset first learns its own centre from so many rows; 0 takes the model's.
     Raises ValueError when a figure makes no sense.
     """
@@ -45,6 +52,8 @@ class BaselineRule:
     slow: tuple[str, ...] = ()
     slow_follow_rows: float = 0.0
     settle_follow_rows: float = 0.0
+    spread_rows: float = 0.0
+    spread_most: float = 2.0
     reach: float = 3.0
     drift_notice: float = 10.0
     own_rows: int = 0
@@ -54,6 +63,8 @@ class BaselineRule:
         speeds = [self.follow_rows, *([self.slow_follow_rows] if self.slow else [])]
         if min(speeds) < 1.0 or (self.settle_follow_rows and self.settle_follow_rows < 1.0):
             raise ValueError("follow_rows, slow_follow_rows and settle_follow_rows must be 1 or more")
+        if (self.spread_rows and self.spread_rows < 1.0) or self.spread_most < 1.0:
+            raise ValueError("spread_rows must be 0, or 1 or more; spread_most must be 1 or more")
         if min(self.reach, self.drift_notice, self.own_reach) <= 0.0 or self.own_rows < 0:
             raise ValueError("reach, drift_notice and own_reach must be above 0, own_rows must be 0 or more")
 
@@ -73,7 +84,8 @@ class Notice(NamedTuple):
 
 
 class Baseline:
-    """One asset's normal. shift: shape (n,), how far its centre lies from the model's, in the inputs' units."""
+    """One asset's normal. shift: shape (n,), how far its centre lies from the model's, in the inputs' units. widening:
+    shape (n,), how many times its spread is the model's, 1 or more."""
 
     def __init__(self, rule: BaselineRule, names: Sequence[str], centres: FloatArray, spreads: FloatArray) -> None:
         unknown = sorted(set(rule.slow) - set(names))
@@ -86,6 +98,8 @@ class Baseline:
         self._settle_speed = spreads / rule.settle_follow_rows if rule.settle_follow_rows else self._speed
         n = len(names)
         self.shift = np.zeros(n)
+        self.widening = np.ones(n)
+        self._squares = np.ones(n)  # mean square of the deviations, in the model's spreads
         self._begun = np.zeros(n)
         self._own: list[FloatArray] = []
         self._learning = rule.own_rows > 0
@@ -114,23 +128,32 @@ class Baseline:
         self._begun = self.shift.copy()
         self._own, self._learning = [], False
 
+    def placed(self, row: FloatArray) -> FloatArray:
+        """The row as the model would have seen it, had this asset the model's own centre and spread."""
+        placed: FloatArray = (row - self.shift - self._centres) / self.widening + self._centres
+        return placed
+
     def follow(self, deviations: FloatArray, score: float, threshold: float, alarm: AlarmState) -> None:
-        """Lets the centre follow one scored row, if the rules allow it. deviations: shape (n,), in spreads."""
+        """Lets the centre follow one scored row, if the rules allow it. deviations: shape (n,), in widened spreads."""
         if alarm.raised or (score >= threshold and not alarm.settling):
             return
+        if not math.isfinite(np.add.reduce(deviations)):
+            deviations = np.where(np.isfinite(deviations), deviations, 0.0)
         if alarm.settling:
-            step = deviations * self._settle_speed
-        else:
-            reach = self._rule.reach
-            step = np.minimum(np.maximum(deviations, -reach), reach) * self._speed
-        if not math.isfinite(float(np.add.reduce(step))):
-            step = np.where(np.isfinite(step), step, 0.0)
-        self.shift += step
+            self.shift += deviations * self._settle_speed * self.widening
+            return
+        reach, rows = self._rule.reach, self._rule.spread_rows
+        self.shift += np.minimum(np.maximum(deviations, -reach), reach) * self._speed * self.widening
+        if rows:
+            squares = np.minimum((deviations * self.widening) ** 2, _WINSOR**2)
+            self._squares += (squares - self._squares) / rows
+            self.widening = np.sqrt(np.minimum(np.maximum(self._squares, 1.0), self._rule.spread_most**2))
 
     def accept(self, deviations: FloatArray) -> None:
         """A person says that the present level is normal. The old one stays known, as another operating point."""
         self._points = [*self._points, self.shift.copy()][-_POINTS:]
-        self.shift = self.shift + np.where(np.isfinite(deviations), deviations, 0.0) * self._spreads
+        moved = np.where(np.isfinite(deviations), deviations, 0.0) * self.widening * self._spreads
+        self.shift = self.shift + moved
         self._begun = self.shift.copy()
 
     def recognised(self, deviations: FloatArray) -> bool:
@@ -140,8 +163,9 @@ class Baseline:
         """
         if not self._points:
             return False
-        level = self.shift + deviations * self._spreads
-        far = [float(np.max(np.abs(level - point) / self._spreads)) for point in self._points]
+        spreads = self._spreads * self.widening
+        level = self.shift + deviations * spreads
+        far = [float(np.max(np.abs(level - point) / spreads)) for point in self._points]
         nearest = int(np.argmin(far))
         self._at_point = self._at_point + 1 if far[nearest] < _POINT_SPREADS else 0
         if self._at_point < _POINT_ROWS:
@@ -172,15 +196,17 @@ class Baseline:
         return {
             "shift": self.shift.tolist(),
             "begun": self._begun.tolist(),
+            "squares": self._squares.tolist(),
             "points": [point.tolist() for point in self._points],
             "learning": self._learning,
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Raises ValueError where it was saved for another model."""
-        shift, begun = np.array(saved["shift"], np.float64), np.array(saved["begun"], np.float64)
-        if shift.shape != self.shift.shape or begun.shape != shift.shape or not np.isfinite(shift).all():
+        shift, begun, squares = (np.array(saved[key], np.float64) for key in ("shift", "begun", "squares"))
+        if not shift.shape == begun.shape == squares.shape == self.shift.shape or not np.isfinite(shift).all():
             raise ValueError(f"a baseline of {shift.size} inputs does not fit a model of {self.shift.size}")
-        self.shift, self._begun = shift, begun
+        self.shift, self._begun, self._squares = shift, begun, squares
+        self.widening = np.sqrt(np.minimum(np.maximum(squares, 1.0), self._rule.spread_most**2))
         self._points = [np.array(point, np.float64) for point in saved["points"]]
         self._learning, self._own = bool(saved["learning"]), []

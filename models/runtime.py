@@ -51,7 +51,9 @@ class Running:
         inputs, rule = model.manifest.inputs, model.manifest.baseline
         self.baseline: Baseline | None = None
         if rule is not None:
-            centres, spreads = (np.array(column) for column in zip(*((x.centre, x.spread) for x in inputs), strict=True))
+            centres, spreads = (
+                np.array(column) for column in zip(*((x.centre, x.spread) for x in inputs), strict=True)
+            )
             self.baseline = Baseline(rule, model.manifest.input_names, centres, spreads)
         self._suspended = False
         self.reset()
@@ -64,7 +66,7 @@ class Running:
         self._deviations = np.zeros(len(self._manifest.inputs))
 
     def suspend(self) -> None:
-        """The asset is off or in maintenance: until resume() nothing is scored, learnt or remembered, no alarm stands."""
+        """The asset is off or in maintenance: nothing is scored, learnt or in alarm until resume()."""
         self.reset()
         self._suspended = True
 
@@ -97,7 +99,7 @@ class Running:
             if baseline.learning:
                 baseline.learn(row)
                 return self._without(row, True)
-            row = row - baseline.shift
+            row = baseline.placed(row)
         feed[ROW] = row.astype(np.float32)
         if self._wants_clock:
             feed[CLOCK] = np.array(clock, np.float32)

@@ -61,7 +61,9 @@ class Combined:
             inputs.extend(each for each in part.input if each.name != prefix + ROW)
             states.extend(each for each in part.output if each.name.endswith(NEXT))
             n = next(each for each in part.input if each.name == prefix + ROW).type.tensor_type.shape.dim[0].dim_value
-            constants.append(numpy_helper.from_array(rounded(np.array([threshold])).astype("<f4"), f"{prefix}threshold"))
+            constants.append(
+                numpy_helper.from_array(rounded(np.array([threshold])).astype("<f4"), f"{prefix}threshold")
+            )
             nodes.append(helper.make_node("Div", [prefix + SCORE, f"{prefix}threshold"], [f"over_{i}"]))
         best: tuple[str, str, str] = ("over_0", "m0_" + SHARES, "m0_" + DEVIATIONS)
         last = len(self.members) - 1

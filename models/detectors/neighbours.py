@@ -26,7 +26,7 @@ _EPSILON = 1e-12
 
 @dataclass(frozen=True)
 class Neighbours:
-    """A fitted detector. memory: shape (n_memory, n), in robust spreads. limit: of the distance. 6 significant digits."""
+    """A fitted detector. memory: shape (n_memory, n), in robust spreads. limit: of the distance."""
 
     smoothing: Smoothing
     memory: FloatArray
@@ -69,12 +69,12 @@ class Neighbours:
         """One row in, one score out: |z - m|^2 is smallest where |m|^2 / 2 - m z is."""
         nodes = made(
             [
-                ("MatMul", ["memory", DEVIATIONS], "likeness"),
+                ("MatMul", ["normal_rows", DEVIATIONS], "likeness"),
                 ("Sub", ["half_sizes", "likeness"], "strangeness"),
             ]
         )
         nodes.append(helper.make_node("ArgMin", ["strangeness"], ["nearest"], axis=0, keepdims=0))
-        nodes.append(helper.make_node("Gather", ["memory", "nearest"], ["remembered"], axis=0))
+        nodes.append(helper.make_node("Gather", ["normal_rows", "nearest"], ["remembered"], axis=0))
         nodes += made(
             [
                 ("Sub", [DEVIATIONS, "remembered"], "offsets"),
@@ -86,7 +86,7 @@ class Neighbours:
         nodes.append(helper.make_node("ReduceSum", ["squares"], ["total"], keepdims=1))
         nodes += made([("Sqrt", ["total"], SCORE), ("Div", ["squares", "total"], SHARES)])
         constants = {
-            "memory": self.memory,
+            "normal_rows": self.memory,
             "half_sizes": 0.5 * (self.memory**2).sum(axis=1),
             "limit": np.array([self.limit]),
             "epsilon": np.array([_EPSILON]),

@@ -48,7 +48,7 @@ class Pca:
 
     @classmethod
     def fit(cls, pieces: list[FloatArray], smoothing_rows: int) -> Pca:
-        """From normal rows: contiguous stretches, each of shape (n_rows, n), n at least 2, without NaN, none constant."""
+        """From normal rows: contiguous stretches, each of shape (n_rows, n), n at least 2, no NaN, none constant."""
         smoothing = smoothing_of(pieces, smoothing_rows)
         z = np.concatenate([smoothing.deviations(piece) for piece in pieces])
         values, vectors = np.linalg.eigh(np.cov(np.clip(z, -_WINSOR, _WINSOR), rowvar=False))
@@ -58,7 +58,9 @@ class Pca:
         basis = vectors[:, :kept]
         within = (basis / np.sqrt(values[:kept])) @ basis.T
         outside = np.eye(len(values)) - basis @ basis.T
-        limited = [part / np.percentile(np.linalg.norm(z @ part, axis=1), _LIMIT_QUANTILE) for part in (within, outside)]
+        limited = [
+            part / np.percentile(np.linalg.norm(z @ part, axis=1), _LIMIT_QUANTILE) for part in (within, outside)
+        ]
         return cls(smoothing, rounded(limited[0]), rounded(limited[1]), kept)
 
     def reach(self) -> FloatArray:

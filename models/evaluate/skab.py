@@ -13,9 +13,9 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,33 +48,43 @@ COLUMNS = {
 THERMAL_SPREAD_K = 2.0
 VIBRATION_SPREAD_PART = 0.01
 
-THRESHOLD = 4.4
+THRESHOLD = 4.2
 SETTINGS = LevelSettings(smoothing_rows=20, lag_rows=50, centre_rows=200, threshold=THRESHOLD)
 ALARM = AlarmRule(
-    raise_rows=2, hold_rows=60, release_rows=9, clear_ratio=0.4, peak_ratio=0.4, settle_rows=80, settle_ratio=0.8
+    raise_rows=2, hold_rows=80, release_rows=10, clear_ratio=0.4, peak_ratio=0.4, settle_rows=80, settle_ratio=0.8
 )
 BASELINE = BaselineRule(
     follow_rows=120,
     slow=tuple(name for name, unit in COLUMNS.items() if unit == "Cel"),
     slow_follow_rows=50,
     settle_follow_rows=33,
+    spread_rows=2000,
     reach=3.0,
 )
 
 _DESCRIPTION = f"""Runs the Skoltech Anomaly Benchmark (SKAB, github.com/waico/SKAB, GPL-3.0, not part of Gaugeline).
 
 DATA is a folder with CSV files (.csv or .csv.gz, separated by semicolons) in any folders below it; each file is fitted
-on its first {CALIBRATION_ROWS} rows and judged from there on. OUT gets, for each DATA/group/n.csv, group/n.csv (datetime,alarm;
-one line a judged row) and group/n.onnx, the model that judged. Where a file has a column `anomaly`, F1 and the rates of
-false and missing alarms are counted from it afterwards.
+on its first {CALIBRATION_ROWS} rows and judged from there on. OUT gets, for each DATA/group/n.csv, group/n.csv (one
+line datetime,alarm a judged row) and group/n.onnx, the model that judged. Where a file has a column `anomaly`, F1 and
+the rates of false and missing alarms are counted from it afterwards.
 
   gaugeline models evaluate skab --data SKAB/data --out /tmp/skab
   gaugeline models evaluate skab --data SKAB/data --out /tmp/skab-40 --drop 40 --json"""
 
 
+class Counts(NamedTuple):
+    """Rows: anomalous ones in alarm, normal ones in alarm, anomalous ones without, normal ones without."""
+
+    hits: int
+    false: int
+    missed: int
+    quiet: int
+
+
 @dataclass(frozen=True)
 class Judged:
-    """One file. rows: judged ones. hits: anomalous rows in alarm, and so on; None where the file has no labels.
+    """One file. rows: judged ones. counts: None where the file has no labels.
 
     row_us: of each judged row, from numpy to the score. model_bytes: of the exported file.
     """
@@ -83,10 +93,7 @@ class Judged:
     rows: int
     alarm_rows: int
     alarms: int
-    hits: int | None
-    false: int | None
-    missed: int | None
-    quiet: int | None
+    counts: Counts | None
     model_bytes: int
     row_us: FloatArray
 
@@ -114,7 +121,9 @@ def _call(call: argparse.Namespace) -> int:
         print(json.dumps(said, indent=2))
         return 0
     for each in said["per_file"]:
-        labelled = "" if each["f1"] is None else f"  F1 {each['f1']:.3f}  FAR {each['far']:5.1f} %  MAR {each['mar']:5.1f} %"
+        labelled = (
+            "" if each["f1"] is None else f"  F1 {each['f1']:.3f}  FAR {each['far']:5.1f} %  MAR {each['mar']:5.1f} %"
+        )
         print(f"{each['file']:24} {each['rows']:5} rows, {each['alarm_percent']:5.1f} % in alarm{labelled}")
     if said["f1"] is not None:
         print(f"all labelled files: F1 {said['f1']:.4f}, FAR {said['far']:.2f} %, MAR {said['mar']:.2f} %")
@@ -158,7 +167,9 @@ def model_of(calibration: FloatArray, period_s: float, source: str) -> tuple[Lev
     try:
         detector = Level.fit(whole, SETTINGS, floors, parts)
     except ValueError as fault:
-        raise ModelError(f"{source}: of its first {CALIBRATION_ROWS} rows {len(whole)} are whole; it {fault}") from fault
+        raise ModelError(
+            f"{source}: of its first {CALIBRATION_ROWS} rows {len(whole)} are whole; it {fault}"
+        ) from fault
     manifest = Manifest(
         name="skab",
         version="1",
@@ -197,12 +208,12 @@ def _judge(recording: Recording, out: Path) -> Judged:
             writer.writerows(zip(recording.times[CALIBRATION_ROWS:], alarms.tolist(), strict=True))
     except OSError as fault:
         raise ModelError(f"{fault.filename or table}: cannot be written: {fault.strerror}") from fault
-    counts: list[int | None] = [None] * 4
+    counts = None
     if recording.labels is not None:
         truth = recording.labels[CALIBRATION_ROWS:]
-        counts = [int(np.sum((alarms == a) & (truth == t))) for a, t in ((1, 1), (1, 0), (0, 1), (0, 0))]
+        counts = Counts(*(int(np.sum((alarms == a) & (truth == t))) for a, t in ((1, 1), (1, 0), (0, 1), (0, 0))))
     raised = int(np.sum(np.diff(alarms, prepend=0) == 1))
-    return Judged(recording.name, len(alarms), int(alarms.sum()), raised, *counts, len(content), row_us)
+    return Judged(recording.name, len(alarms), int(alarms.sum()), raised, counts, len(content), row_us)
 
 
 def _alarms(file: Path, rows: FloatArray) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], FloatArray]:
@@ -222,17 +233,23 @@ def _alarms(file: Path, rows: FloatArray) -> tuple[np.ndarray[tuple[int], np.dty
 
 def summary(judged: list[Judged], drop: int, seconds: float) -> dict[str, Any]:
     """What --json prints: rates over all rows of all labelled files, and of each file."""
-    labelled = [each for each in judged if each.hits is not None]
-    per_file = []
-    for each in judged:
-        said = {key: value for key, value in asdict(each).items() if key != "row_us"}
-        said |= rates([each] if each.hits is not None else [])
-        per_file.append(said | {"alarm_percent": round(100.0 * each.alarm_rows / each.rows, 2)})
+    per_file = [
+        {
+            "file": each.file,
+            "rows": each.rows,
+            "alarm_rows": each.alarm_rows,
+            "alarm_percent": round(100.0 * each.alarm_rows / each.rows, 2),
+            "alarms": each.alarms,
+            **(each.counts._asdict() if each.counts else {}),
+            **rates([each]),
+        }
+        for each in judged
+    ]
     row_us = np.concatenate([each.row_us for each in judged])
     return {
         "benchmark": "skab",
         "drop": drop,
-        **rates(labelled),
+        **rates(judged),
         "seconds": round(seconds, 2),
         "row_us_p50": round(float(np.percentile(row_us, 50)), 1),
         "row_us_p99": round(float(np.percentile(row_us, 99)), 1),
@@ -242,10 +259,8 @@ def summary(judged: list[Judged], drop: int, seconds: float) -> dict[str, Any]:
 
 
 def rates(judged: list[Judged]) -> dict[str, float | None]:
-    """F1, false and missing alarm rate in per cent of the rows of these files together; None where nothing counts."""
-    hits, false, missed, quiet = (
-        sum(getattr(each, kind) or 0 for each in judged) for kind in ("hits", "false", "missed", "quiet")
-    )
+    """F1, false and missing alarm rate in per cent of the labelled rows together; None where nothing counts."""
+    hits, false, missed, quiet = np.sum([each.counts or (0, 0, 0, 0) for each in judged], axis=0).tolist()
 
     def part(of: float, whole: float) -> float | None:
         return round(of / whole, 4) if whole else None
