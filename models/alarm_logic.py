@@ -106,8 +106,6 @@ def _come_back(rule: AlarmRule, tops: tuple[float, ...], parts: Sequence[float],
     there as it was here: what comes after a fault often goes a little too far."""
     for top, part in zip(tops, parts, strict=True):
         if top == 0.0:
-            if abs(part) >= threshold:
-                return False
             continue
         along = part if top > 0.0 else -part
         if along >= max(rule.clear_ratio * threshold, rule.peak_ratio * abs(top)):

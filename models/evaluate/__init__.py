@@ -1,1 +1,1 @@
-"""Public benchmarks, run with the shipped runtime: one file each."""
+"""Published benchmarks, by their own protocols: how good what we train is where everyone can check it."""

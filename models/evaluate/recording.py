@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import math
 from collections.abc import Iterable
@@ -24,18 +25,19 @@ _TIME, _LABEL = "datetime", "anomaly"
 class Recording:
     """name: path below the folder, without .gz. times: as written. rows: shape (n, columns), NaN where a cell is empty.
 
-    period_s: the usual step. labels: 0 and 1, for counting only; None where the file has none.
+    period_s: the usual step. sha256: of the file's bytes. labels: 0 and 1, for counting only, or None.
     """
 
     name: str
     times: tuple[str, ...]
     rows: FloatArray
     period_s: float
+    sha256: str
     labels: NDArray[np.int64] | None
 
     def without_first(self, rows: int) -> Recording:
         labels = None if self.labels is None else self.labels[rows:]
-        return Recording(self.name, self.times[rows:], self.rows[rows:], self.period_s, labels)
+        return Recording(self.name, self.times[rows:], self.rows[rows:], self.period_s, self.sha256, labels)
 
 
 def names_of(folder: Path) -> list[str]:
@@ -84,8 +86,9 @@ def read(folder: Path, name: str, columns: Iterable[str]) -> Recording:
         if label_at >= 0:
             labels.append(int(_number(cells[label_at], f"{where}: {_LABEL}")))
     values = np.array(rows, np.float64).reshape(len(rows), len(at))
-    period_s = _period_s(times, path)
-    return Recording(name.removesuffix(".gz"), tuple(times), values, period_s, np.array(labels) if labels else None)
+    period_s, sha256 = _period_s(times, path), hashlib.sha256(packed).hexdigest()
+    truth = np.array(labels) if labels else None
+    return Recording(name.removesuffix(".gz"), tuple(times), values, period_s, sha256, truth)
 
 
 def _number(cell: str, where: str) -> float:
@@ -99,7 +102,7 @@ def _number(cell: str, where: str) -> float:
 
 
 def _period_s(times: list[str], path: Path) -> float:
-    """The median step, of the description's sake; 1 s where two rows do not tell one."""
+    """The median step, for the description's sake; 1 s where two rows do not tell one."""
     try:
         seconds = [datetime.fromisoformat(each).timestamp() for each in times[:1000]]
     except ValueError as fault:

@@ -48,7 +48,7 @@ COLUMNS = {
 THERMAL_SPREAD_K = 2.0
 VIBRATION_SPREAD_PART = 0.01
 
-THRESHOLD = 4.2
+THRESHOLD = 4.4
 SETTINGS = LevelSettings(smoothing_rows=20, lag_rows=50, centre_rows=200, threshold=THRESHOLD)
 ALARM = AlarmRule(
     raise_rows=2, hold_rows=80, release_rows=10, clear_ratio=0.4, peak_ratio=0.4, settle_rows=80, settle_ratio=0.8
@@ -158,7 +158,7 @@ def _watched(recordings: list[Recording]) -> Iterable[Recording]:
     return track(recordings, description="SKAB", console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
-def model_of(calibration: FloatArray, period_s: float, source: str) -> tuple[Level, Manifest]:
+def model_of(calibration: FloatArray, period_s: float, source: str, sha256: str = "") -> tuple[Level, Manifest]:
     """What the calibration rows say is normal. Raises ModelError."""
     whole = calibration[np.isfinite(calibration).all(axis=1)]
     units = np.array(list(COLUMNS.values()))
@@ -182,10 +182,10 @@ def model_of(calibration: FloatArray, period_s: float, source: str) -> tuple[Lev
         threshold=THRESHOLD,
         warm_up_rows=WARM_UP_ROWS,
         false_alarms=FalseAlarms(
-            1000, 0, 0, "a constant for all pumps of this kind: four alarms came in 4,300 normal rows of one of them"
+            1000, 0, 0, "a constant for all pumps of this kind: three alarms came in 4,302 normal rows of one"
         ),
         alarm=ALARM,
-        training=Training(f"SKAB {source}", f"its first {CALIBRATION_ROWS} rows", len(whole), ""),
+        training=Training(f"SKAB {source}", f"its first {CALIBRATION_ROWS} rows", len(whole), sha256),
         baseline=BASELINE,
     )
     return detector, manifest
@@ -194,7 +194,9 @@ def model_of(calibration: FloatArray, period_s: float, source: str) -> tuple[Lev
 def _judge(recording: Recording, out: Path) -> Judged:
     from models.export import export
 
-    detector, manifest = model_of(recording.rows[:CALIBRATION_ROWS], recording.period_s, recording.name)
+    detector, manifest = model_of(
+        recording.rows[:CALIBRATION_ROWS], recording.period_s, recording.name, recording.sha256
+    )
     content = export(detector.graph(), manifest)
     table = out / recording.name
     file = table.with_suffix(".onnx")

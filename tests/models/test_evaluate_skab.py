@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import shutil
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -147,6 +148,14 @@ def test_a_folder_that_is_not_there_or_empty_is_said(tmp_path: Path) -> None:
 def test_too_few_rows_name_the_files_and_how_many_are_needed(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"anomaly-free/part1.csv has 700; needed are more than 750 \(350 to drop"):
         list(skab.run(data, tmp_path, drop=350))
+
+
+def test_without_the_packages_of_training_it_says_what_to_install(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    assert cli.main(["evaluate", "skab", "--data", str(data), "--out", str(tmp_path)]) == 1
+    assert "pip install 'gaugeline[train]'" in capsys.readouterr().err
 
 
 def test_a_negative_drop_is_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
