@@ -66,6 +66,14 @@ class AlarmState(NamedTuple):
 CALM = AlarmState()
 
 
+def parts_of(score: float, deviations: Sequence[float]) -> list[float]:
+    """Each tag's signed part of the score, as step() takes it: the strangest tag carries the whole score, the others
+    in proportion. deviations: in any unit; NaN for a tag that was missing."""
+    furthest = max((abs(each) for each in deviations if each == each), default=0.0)
+    scale = score / furthest if furthest > 0.0 else 0.0
+    return [each * scale if each == each else 0.0 for each in deviations]
+
+
 def step(rule: AlarmRule, state: AlarmState, score: float, threshold: float, parts: Sequence[float] = ()) -> AlarmState:
     """The state after one more scored row. A score that is not a number changes nothing.
 

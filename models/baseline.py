@@ -23,11 +23,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from models.alarm_logic import AlarmState
+from models import alarm_logic
+from models.alarm_logic import AlarmRule, AlarmState
 from wire.block import FloatArray
 
 # A deviation counts for so many spreads at most where the spread is learnt.
@@ -83,6 +84,17 @@ class Notice(NamedTuple):
     amount: float
 
 
+class Centred(Protocol):
+    """An input as a model describes it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def centre(self) -> float: ...
+    @property
+    def spread(self) -> float: ...
+
+
 class Baseline:
     """One asset's normal. shift: shape (n,), how far its centre lies from the model's, in the inputs' units. widening:
     shape (n,), how many times its spread is the model's, 1 or more."""
@@ -106,6 +118,13 @@ class Baseline:
         self._strangers: tuple[Notice, ...] = ()
         self._points: list[FloatArray] = []
         self._at_point = 0
+        self._deviations = np.zeros(n)
+
+    @classmethod
+    def of(cls, rule: BaselineRule, inputs: Sequence[Centred]) -> Baseline:
+        """For one asset. Raises ValueError where the rule names an input that there is not."""
+        centres, spreads = np.array([(each.centre, each.spread) for each in inputs], np.float64).T
+        return cls(rule, [each.name for each in inputs], centres, spreads)
 
     @property
     def learning(self) -> bool:
@@ -133,6 +152,18 @@ class Baseline:
         placed: FloatArray = (row - self.shift - self._centres) / self.widening + self._centres
         return placed
 
+    def step(
+        self, rule: AlarmRule, alarm: AlarmState, score: float, threshold: float, deviations: FloatArray
+    ) -> AlarmState:
+        """The alarm after one more scored row, and the baseline with it."""
+        self._deviations = deviations
+        parts = alarm_logic.parts_of(score, deviations.tolist())
+        alarm = alarm_logic.step(rule, alarm, score, threshold, parts)
+        if (alarm.raised or score >= threshold) and self.recognised(deviations):
+            alarm = alarm_logic.CALM
+        self.follow(deviations, score, threshold, alarm)
+        return alarm
+
     def follow(self, deviations: FloatArray, score: float, threshold: float, alarm: AlarmState) -> None:
         """Lets the centre follow one scored row, if the rules allow it. deviations: shape (n,), in widened spreads."""
         if alarm.raised or (score >= threshold and not alarm.settling):
@@ -149,10 +180,10 @@ class Baseline:
             self._squares += (squares - self._squares) / rows
             self.widening = np.sqrt(np.minimum(np.maximum(self._squares, 1.0), self._rule.spread_most**2))
 
-    def accept(self, deviations: FloatArray) -> None:
-        """A person says that the present level is normal. The old one stays known, as another operating point."""
+    def accept(self) -> None:
+        """A person says that the level of the last row is normal. The old one stays known as another point."""
         self._points = [*self._points, self.shift.copy()][-_POINTS:]
-        moved = np.where(np.isfinite(deviations), deviations, 0.0) * self.widening * self._spreads
+        moved = np.where(np.isfinite(self._deviations), self._deviations, 0.0) * self.widening * self._spreads
         self.shift = self.shift + moved
         self._begun = self.shift.copy()
 

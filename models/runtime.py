@@ -48,13 +48,8 @@ class Running:
         self._wants_clock = model.wants_clock
         self._outputs = [SCORE, SHARES, DEVIATIONS, *(name + NEXT for name in model.states)]
         self._feed: dict[str, Any] = {}
-        inputs, rule = model.manifest.inputs, model.manifest.baseline
-        self.baseline: Baseline | None = None
-        if rule is not None:
-            centres, spreads = (
-                np.array(column) for column in zip(*((x.centre, x.spread) for x in inputs), strict=True)
-            )
-            self.baseline = Baseline(rule, model.manifest.input_names, centres, spreads)
+        rule = model.manifest.baseline
+        self.baseline = None if rule is None else Baseline.of(rule, model.manifest.inputs)
         self._suspended = False
         self.reset()
 
@@ -63,7 +58,6 @@ class Running:
         self._feed = {name: np.zeros(size, np.float32) for name, size in self._states.items()}
         self._rows = 0
         self._alarm = alarm_logic.CALM
-        self._deviations = np.zeros(len(self._manifest.inputs))
 
     def suspend(self) -> None:
         """The asset is off or in maintenance: nothing is scored, learnt or in alarm until resume()."""
@@ -78,7 +72,7 @@ class Running:
         """A person says that the present level is normal. Raises ModelError where the model has no managed baseline."""
         if self.baseline is None:
             raise ModelError(f"model {self._manifest.name} has no managed baseline: train another one for this level")
-        self.baseline.accept(self._deviations)
+        self.baseline.accept()
         self.reset()
 
     def score(self, row: FloatArray, clock: tuple[float, float] = (0.0, 0.0)) -> Score:
@@ -111,25 +105,12 @@ class Running:
         warming = self._rows <= manifest.warm_up_rows
         told = deviations.astype(np.float64)
         if not warming:
-            self._judge(number, told)
+            rule, threshold = manifest.alarm, manifest.threshold
+            if baseline is None:
+                self._alarm = alarm_logic.step(rule, self._alarm, number, threshold)
+            else:
+                self._alarm = baseline.step(rule, self._alarm, number, threshold, told)
         return Score(number, manifest.threshold, shares.astype(np.float64), warming, self._alarm.raised, told)
-
-    def _judge(self, number: float, deviations: FloatArray) -> None:
-        """Alarm and baseline after one more row that counts."""
-        manifest, baseline = self._manifest, self.baseline
-        if baseline is None:
-            self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, manifest.threshold)
-            return
-        self._deviations = deviations
-        # In the score's unit: the strangest tag carries the whole score.
-        parts = deviations.tolist()
-        furthest = max((abs(part) for part in parts if part == part), default=0.0)
-        scale = number / furthest if furthest > 0.0 else 0.0
-        parts = [part * scale if part == part else 0.0 for part in parts]
-        self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, manifest.threshold, parts)
-        if (self._alarm.raised or number >= manifest.threshold) and baseline.recognised(deviations):
-            self._alarm = alarm_logic.CALM
-        baseline.follow(deviations, number, manifest.threshold, self._alarm)
 
     def _without(self, row: FloatArray, warming: bool) -> Score:
         nothing = np.full(len(row), np.nan)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.alarm_logic import CALM, AlarmRule, AlarmState, step
+from models.alarm_logic import CALM, AlarmRule, AlarmState, parts_of, step
 
 RULES = st.builds(
     AlarmRule,
@@ -136,3 +136,9 @@ def test_just_after_an_alarm_only_what_is_nearly_as_strange_raises_the_next_one(
 def test_an_end_of_fault_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         AlarmRule(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_strangest_tag_carries_the_whole_score_and_a_missing_one_nothing() -> None:
+    assert parts_of(8.0, [-2.0, 1.0, math.nan]) == [-8.0, 4.0, 0.0]
+    assert parts_of(0.0, [0.0, 0.0]) == [0.0, 0.0]
+    assert parts_of(3.0, [math.nan]) == [0.0]

@@ -205,7 +205,9 @@ def test_what_was_learnt_outlives_a_restart() -> None:
     normal = baseline(BaselineRule(follow_rows=100, spread_rows=10))
     for _ in range(50):
         normal.follow(np.array([2.0, 1.0, 0.0]), 2.0, THRESHOLD, CALM)
-    normal.accept(np.array([0.0, 10.0, 0.0]))
+    normal.step(ALARM, CALM, 10.0, THRESHOLD, np.array([0.0, 10.0, 0.0]))
+    normal.accept()
+    assert normal.shift[1] > 9.0
     again = baseline(BaselineRule(follow_rows=100, spread_rows=10))
     again.restore(json.loads(json.dumps(normal.saved())))
     assert again.saved() == normal.saved()
