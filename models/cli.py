@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models import explain, history, manifest, registry_cli, runtime
+from models.evaluate import cli as evaluate
 from models.history import Asked
 from models.manifest import Manifest, duration
 from wire.errors import ConfigError, ModelError
@@ -51,6 +52,8 @@ def main(argv: Sequence[str]) -> int:
             return _train(call)
         if call.command == "inspect":
             return _inspect(call.file, as_json=call.json)
+        if call.command == "evaluate":
+            return evaluate.run(call)
         if call.command == "registry":
             for line in registry_cli.lines(call):
                 print(line)
@@ -93,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--data", type=Path, required=True, metavar="CSV", help="rows to score")
     score.add_argument("--language", choices=["en", "zh"], default="en", help="of the words for an alarm (default: en)")
     score.add_argument("--time-column", default="t_s", metavar="NAME", help="column of the time (default: t_s)")
+    evaluate.add_to(commands)
     return parser
 
 

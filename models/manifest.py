@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.alarm_logic import AlarmRule
+from models.baseline import BaselineRule
 from wire.errors import ModelError
 
 FORMAT = "gaugeline-model/1"
@@ -21,6 +22,8 @@ SIGNATURE_KEY = "gaugeline.signature"
 
 # onnx.proto: ModelProto has `graph` as field 7 and `metadata_props` as field 14, whose entries are key 1, value 2.
 _GRAPH, _METADATA, _KEY, _VALUE = 7, 14, 1, 2
+
+_UNSAID = ("peak_ratio", "settle_rows", "settle_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class Manifest:
 
     period_s: sampling period of the rows. A score at or above `threshold` speaks for an anomaly; `alarm` turns scores
     into one. warm_up_rows: rows before the first score counts. takes_missing: the graph itself deals with NaN inputs
-    and scores on the rest. signature: '' where the file is not signed.
+    and scores on the rest. baseline: how the centre may follow each asset; None where it stands still.
+    signature: '' where the file is not signed.
     """
 
     name: str
@@ -97,6 +101,7 @@ class Manifest:
     alarm: AlarmRule
     training: Training
     takes_missing: bool = False
+    baseline: BaselineRule | None = None
     signature: str = field(default="")
 
     @property
@@ -132,6 +137,10 @@ class Manifest:
         """The pairs for ONNX' metadata_props; from_metadata is the way back. graph: the serialised GraphProto."""
         said = {"format": FORMAT, **asdict(self)}
         del said["signature"]
+        # What is not used is not said: files without it stay the same, byte for byte.
+        if self.baseline is None:
+            del said["baseline"]
+        said["alarm"] = {key: value for key, value in said["alarm"].items() if value or key not in _UNSAID}
         text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return {MANIFEST_KEY: text, SEAL_KEY: seal(text, graph), SIGNATURE_KEY: self.signature}
 
@@ -156,6 +165,8 @@ class Manifest:
             curve = tuple(Calibrated(**each) for each in rate.get("curve", ()))
             said["false_alarms"] = FalseAlarms(**{**rate, "curve": curve})
             said["alarm"] = AlarmRule(**said["alarm"])
+            if "baseline" in said:
+                said["baseline"] = BaselineRule.of(said["baseline"])
             said["training"] = Training(**said["training"])
             manifest = cls(**said, signature=metadata[SIGNATURE_KEY])
             _check(manifest)
@@ -186,6 +197,8 @@ def _check(manifest: Manifest) -> None:
     for what, number in (("period_s", manifest.period_s), ("threshold", manifest.threshold)):
         if not (math.isfinite(number) and number > 0):
             raise ValueError(f"{what} must be above 0 (got {number})")
+    if manifest.baseline is not None and not set(manifest.baseline.slow) <= set(manifest.input_names):
+        raise ValueError("its baseline names a slow input that it does not have")
     points = [(each.rows, each.threshold) for each in manifest.false_alarms.curve]
     rising = all(low[0] < high[0] and low[1] <= high[1] for low, high in pairwise(points))
     if not (rising and all(math.isfinite(number) and number > 0 for point in points for number in point)):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models import alarm_logic
 from models import manifest as manifests
+from models.baseline import Baseline
 from models.manifest import Manifest
 from wire.block import FloatArray
 from wire.errors import ModelError
@@ -73,6 +74,8 @@ class Running:
             model.bound(given | read, parts | _renamed(written)),
             model.bound(given | written, parts | _renamed(read)),
         )
+        self.baseline = None if manifest.baseline is None else Baseline.of(manifest.baseline, manifest.inputs)
+        self._suspended = False
         self.reset()
 
     def reset(self) -> None:
@@ -83,12 +86,29 @@ class Running:
         self._rows = 0
         self._alarm = alarm_logic.CALM
 
+    def suspend(self) -> None:
+        """The asset is off or in maintenance: nothing is scored, learnt or in alarm until resume()."""
+        self.reset()
+        self._suspended = True
+
+    def resume(self) -> None:
+        """The asset runs again: warm-up begins anew, with the baseline as it was."""
+        self._suspended = False
+
+    def accept(self) -> None:
+        """A person says that the present level is normal. Raises ModelError where the model has no managed baseline."""
+        if self.baseline is None:
+            raise ModelError(f"model {self._manifest.name} has no managed baseline: train another one for this level")
+        self.baseline.accept()
+        self.reset()
+
     def inherit(self, old: Running) -> None:
         """Goes on where another run of the same model stands, with a threshold of its own."""
         for mine, theirs in zip(self._states, old._states, strict=True):
             for name, state in mine.items():
                 state[:] = theirs[name]
         self._rows, self._alarm = old._rows, old._alarm
+        self.baseline, self._suspended = old.baseline, old._suspended
 
     def score(self, row: FloatArray, clock: Clock = (0.0, 0.0)) -> Score:
         """Scores one row.
@@ -98,13 +118,16 @@ class Running:
         of a row in which at least one value is left. clock: for models with a daily profile.
         Raises ModelError where the graph fails.
         """
-        manifest, n = self._manifest, len(row)
+        manifest, n, baseline = self._manifest, len(row), self.baseline
+        if self._suspended:
+            return self._without(n, True)
         whole = math.isfinite(np.add.reduce(row))
         if not whole and not (manifest.takes_missing and _some_left(row)):
-            nothing = np.full(n, np.nan)
-            warming = self._rows <= manifest.warm_up_rows
-            return Score(math.nan, self._threshold, nothing, warming, self._alarm.raised, nothing)
-        self._row[:] = row
+            return self._without(n, self._rows <= manifest.warm_up_rows)
+        if baseline is not None and baseline.learning:
+            baseline.learn(row)
+            return self._without(n, True)
+        self._row[:] = row if baseline is None else baseline.placed(row)
         if self._clock is not None:
             self._clock[:] = clock
         try:
@@ -115,14 +138,20 @@ class Running:
         told = self._told.astype(np.float64)
         number = float(told[0])
         warming = self._rows <= manifest.warm_up_rows
-        if not warming:
-            self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, self._threshold)
         shares, deviations = told[1 : n + 1], told[n + 1 : 2 * n + 1]
         if not whole:
             missing = np.isnan(row)
             shares[missing] = deviations[missing] = np.nan
+        if not warming and baseline is None:
+            self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, self._threshold)
+        elif not warming and baseline is not None:
+            self._alarm = baseline.step(manifest.alarm, self._alarm, number, self._threshold, deviations)
         expected = told[2 * n + 1 :] if len(told) > 2 * n + 1 else None
         return Score(number, self._threshold, shares, warming, self._alarm.raised, deviations, expected)
+
+    def _without(self, n: int, warming: bool) -> Score:
+        nothing = np.full(n, np.nan)
+        return Score(math.nan, self._threshold, nothing, warming, self._alarm.raised, nothing)
 
 
 class Model:
@@ -190,7 +219,9 @@ def of_content(content: bytes, path: Path, verify: Verify | None = None) -> Mode
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         model = _checked(session, manifest, path)
         # A graph that cannot run is found here, not at the first row of a machine.
-        model.start().score(np.array([each.centre for each in manifest.inputs]))
+        trial = model.start()
+        trial.baseline = None  # it would first learn rows of its own
+        trial.score(np.array([each.centre for each in manifest.inputs]))
     except failures as fault:
         raise ModelError(f"{path}: onnxruntime cannot load it: {str(fault).splitlines()[0]}") from fault
     return model

@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from pydantic import Field
 
 from models.detectors.detector import Scored, floats, rounded
+from models.detectors.smoothing import smoothed
 from models.runtime import DEVIATIONS, EXPECTED, NEXT, ROW, SCORE, SHARES
 from wire.block import FloatArray
 
@@ -147,17 +148,6 @@ class RobustDistance:
             ],
             [numpy_helper.from_array(value.astype("<f4"), name) for name, value in constants.items()],
         )
-
-
-def smoothed(rows: FloatArray, gain: float) -> FloatArray:
-    """Exponential smoothing that begins with the first row itself, not with 0. rows: shape (n_rows, n_inputs)."""
-    out = np.empty_like(rows)
-    total, weight = np.zeros(rows.shape[1]), 0.0
-    for i, row in enumerate(rows):
-        total = (1.0 - gain) * total + gain * row
-        weight = (1.0 - gain) * weight + gain
-        out[i] = total / weight
-    return out
 
 
 def _spread(offsets: FloatArray) -> FloatArray:

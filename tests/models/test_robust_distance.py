@@ -12,7 +12,8 @@ import pytest
 from models import threshold
 from models.alarm_logic import AlarmRule
 from models.detectors.detector import rounded
-from models.detectors.robust_distance import RobustDistance, smoothed
+from models.detectors.robust_distance import RobustDistance
+from models.detectors.smoothing import smoothed
 from tests.models.conftest import normal_rows
 
 RECORDING = Path(__file__).parents[2] / "firmware_sim/recordings/machine_temperature_system_failure.csv"
