@@ -152,6 +152,12 @@ def content_of(path: Path) -> bytes:
 
 def parse(content: bytes, where: str) -> Manifest:
     """The manifest in the bytes of a model file; where: its name, for the message. Raises ModelError."""
+    pairs, graph = parts(content, where)
+    return Manifest.from_metadata(pairs, graph, where)
+
+
+def parts(content: bytes, where: str) -> tuple[dict[str, str], bytes]:
+    """(metadata, graph) of an ONNX file; where: its name, for the message. Raises ModelError."""
     pairs: dict[str, str] = {}
     graph = b""
     try:
@@ -165,7 +171,7 @@ def parse(content: bytes, where: str) -> Manifest:
         raise ModelError(f"{where}: not an ONNX file, or a truncated one ({fault}, {len(content)} bytes)") from fault
     if not graph:
         raise ModelError(f"{where}: not an ONNX file (no graph in its {len(content)} bytes)")
-    return Manifest.from_metadata(pairs, graph, where)
+    return pairs, graph
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, bytes]]:
