@@ -43,17 +43,17 @@ class Plan:
     nets: int = 16
     trial_nets: int = 2
     hidden: tuple[int, int] = (32, 16)
-    rounds: int = 60
+    rounds: int = 40
     folds: int = 10
     least_rows: int = 30
     warm_up_rows: int = 15
-    most_rows: int = 12_000
+    most_rows: int = 24_000
     seed: int = 1
 
     @property
     def steps(self) -> int:
         """At most so many fits, for a progress bar."""
-        return self.folds * (3 + len(self.caps)) + 1
+        return self.folds * (3 + len(self.caps) - 1) + 1
 
 
 @dataclass(frozen=True)
@@ -120,19 +120,21 @@ def train(
     middle = plan.caps[len(plan.caps) // 2] * plan.horizon
     clear = whole.clear_directions
     most = min(MOST_DIRECTIONS, *(fusion.directions for fusion in (whole, *fusions)))
-    trials = {k: judged(k, middle, "directions of wear") for k in (clear - 1, clear, clear + 1) if 1 <= k <= most}
+    trials = {
+        k: judged(k, middle, "choosing directions of wear") for k in (clear - 1, clear, clear + 1) if 1 <= k <= most
+    }
     directions = min(trials, key=lambda k: _loss(trials[k]))
     by_cap = {
         part * plan.horizon: trials[directions]
         if part * plan.horizon == middle
-        else judged(directions, part * plan.horizon, "the cap")
+        else judged(directions, part * plan.horizon, "choosing the cap")
         for part in plan.caps
     }
     cap = min(by_cap, key=lambda each: _loss(by_cap[each]))
     chosen = by_cap[cap]
     fusion = whole.narrowed(directions)
     nets = _fit(fusion, units, cap, plan.nets, plan)
-    advance("the file")
+    advance("writing the file")
     margins = _margins(chosen, plan.level)
     coverage, width = _checked(chosen, plan)
     manifest = LifeManifest(
@@ -211,10 +213,10 @@ def _held_out(
         fusion = full.narrowed(directions)
         rest = [unit for unit, of in zip(units, fold, strict=True) if of != part]
         nets = _fit(fusion, rest, cap, plan.trial_nets, plan)
-        for i in np.flatnonzero(fold == part):
+        for i in np.flatnonzero(fold == part).tolist():
             left = np.arange(len(units[i]))[::-1].astype(np.float64)
             cut = (np.arange(len(left)) >= plan.least_rows) & (left <= plan.horizon) & (left % 3 == 0)
-            found.append((int(i), part, nets.predict(fusion.describe(units[i])[cut]), left[cut]))
+            found.append((i, part, nets.predict(fusion.describe(units[i])[cut]), left[cut]))
         advance()
     return Judged(
         np.concatenate([np.full(len(true), i, dtype=np.int64) for i, _, _, true in found]),
@@ -226,7 +228,7 @@ def _held_out(
 
 def _fit(fusion: Fusion, units: Sequence[FloatArray], cap: float, nets: int, plan: Plan) -> Nets:
     """Nets from every usable row of whole lives (thinned where there are many)."""
-    thin = max(2, math.ceil(sum(map(len, units)) / plan.most_rows))
+    thin = max(1, math.ceil(sum(map(len, units)) / plan.most_rows))
     features, target = [], []
     for unit in units:
         kept = slice(plan.warm_up_rows, None, thin)
@@ -248,7 +250,9 @@ def _margins(judged: Judged, level: float) -> Margins:
     each = min(1.0, math.ceil((units + 1) * (1 + level) / 2) / units)
     near = max(len(rul) // 8, 1)
     middles = np.linspace(near // 2, len(rul) - 1 - near // 2, _KNOTS).astype(int)
-    at, below, above = [], [], []
+    at: list[float] = []
+    below: list[float] = []
+    above: list[float] = []
     for middle in middles:
         part = slice(max(0, middle - near // 2), middle + near // 2 + 1)
         knot = float(np.median(rul[part]))

@@ -11,6 +11,7 @@ import gzip
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def run(train: Path, test: Path, out: Path, *, as_json: bool = False, plan: Any 
             _name(train),
             training,
             plan,
-            lambda what: bar.update(task, advance=1, description=f"choosing {what}"),
+            lambda what: bar.update(task, advance=1, description=what),
         )
     file = out.with_suffix(".onnx")
     life_train.write(trained, file, next(iter(cut.values())))
@@ -181,11 +182,11 @@ def _words(report: dict[str, Any]) -> str:
     )
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """`python -m models.evaluate.cmapss cmapss --train ...`: this benchmark alone."""
     parser = argparse.ArgumentParser(prog="python -m models.evaluate.cmapss")
     add_to(parser.add_subparsers(required=True, metavar="COMMAND"))
-    call = parser.parse_args()
+    call = parser.parse_args(argv)
     try:
         return int(call.run(call))
     except ModelError as fault:

@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,22 @@ def test_the_sub_command_says_what_it_needs(
         call.run(call)
 
 
+def test_called_alone_it_tells_what_is_wrong_and_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["cmapss", "--train", str(tmp_path / "none.txt"), "--test", "x", "--out", str(tmp_path / "c.csv")]
+    assert cmapss.main(call) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_gateway_without_what_training_needs_is_told_how_to_get_it(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    with pytest.raises(ModelError, match=r"pip install 'gaugeline\[train\]'"):
+        cmapss.run(*files, tmp_path / "d.csv")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -133,7 +150,7 @@ def test_missing_values_are_read_as_missing(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the C-MAPSS files are not in {REAL} (GAUGELINE_BENCHMARK_DATA)")
 def test_nasas_engines_are_told_well_even_by_a_hurried_model(tmp_path: Path) -> None:
-    hurried = Plan(caps=(0.84,), nets=3, trial_nets=1, hidden=(12, 8), rounds=12, folds=3, most_rows=4000)
+    hurried = Plan(caps=(0.84,), nets=3, trial_nets=1, hidden=(12, 8), rounds=12, folds=3, most_rows=6000)
     out = tmp_path / "FD001.csv"
     cmapss.run(REAL / "train_FD001.txt.gz", REAL / "test_FD001.txt.gz", out, plan=hurried)
     said = rows_of(out)
