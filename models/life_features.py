@@ -38,6 +38,9 @@ _GAP = 0.05
 _EXPLAINED = 0.2
 # A regime must hold at least this part of the rows.
 _REGIME_SHARE = 0.01
+# A varied life: rows to either side that its course is smoothed over, and its pace as a range of logarithms. On FD001's
+# training engines, left out by tenths, 0.3 lessens the RMSE by 2 %, and by 3 % where half of them wear another way.
+_SMOOTH, _PACE = 15, 0.3
 # Keeps the noise's covariance invertible; in units of a standardised sensor's variance.
 _RIDGE = 1e-3
 # A wild value counts for at most so many times the most that training showed.
@@ -145,13 +148,39 @@ class Fusion:
                 z[i] = np.where(np.isnan(z[i]), z[i - 1], z[i])
         return z
 
+    def fuse(self, life: FloatArray) -> FloatArray:
+        """Shape (n_rows, n_directions): each with noise of 1 from row to row."""
+        fused: FloatArray = self.standardise(life) @ self.weights
+        return fused
+
     def describe(self, life: FloatArray) -> FloatArray:
         """Shape (n_rows, n_features): what each row of one life and all rows before it tell."""
-        fused = self.standardise(life) @ self.weights
-        n = np.arange(1.0, len(fused) + 1)[:, None]
-        total = np.cumsum(fused, axis=0)
-        early = total[np.minimum(np.arange(len(fused)), EARLY_ROWS - 1)] / np.minimum(n, EARLY_ROWS)
-        return np.hstack([*(_mean_over(fused, span) for span in SPANS), early, total / n, n])
+        return figures(self.fuse(life))
+
+
+def figures(fused: FloatArray) -> FloatArray:
+    """Exponential means, mean of the first rows, mean of all rows so far, and the age. fused: see Fusion.fuse."""
+    n = np.arange(1.0, len(fused) + 1)[:, None]
+    total = np.cumsum(fused, axis=0)
+    early = total[np.minimum(np.arange(len(fused)), EARLY_ROWS - 1)] / np.minimum(n, EARLY_ROWS)
+    return np.hstack([*(_mean_over(fused, span) for span in SPANS), early, total / n, n])
+
+
+def varied(fused: FloatArray, dice: np.random.Generator) -> FloatArray:
+    """A life that could have been: the same course with other noise, at another pace.
+
+    Lives are few and rows many; without this the nets learn each life's own noise and pace by heart.
+    """
+    half = min(_SMOOTH, (len(fused) - 1) // 2)
+    # Mirrored about its ends in both directions, so that the smoothed course keeps its slope there.
+    before = 2 * fused[:5].mean(axis=0) - fused[half:0:-1]
+    behind = 2 * fused[-5:].mean(axis=0) - fused[-2 : -half - 2 : -1]
+    summed = np.cumsum(np.vstack([np.zeros((1, fused.shape[1])), before, fused, behind]), axis=0)
+    course = (summed[2 * half + 1 :] - summed[: -2 * half - 1]) / (2 * half + 1)
+    rows = round(len(fused) * float(np.exp(_PACE * dice.uniform(-1.0, 1.0))))
+    where = np.linspace(0.0, len(fused) - 1.0, rows)
+    stretched = np.column_stack([np.interp(where, np.arange(len(fused)), column) for column in course.T])
+    return stretched + dice.normal(0.0, 1.0, stretched.shape)
 
 
 def find_regimes(settings: FloatArray, sensors: FloatArray) -> tuple[FloatArray, FloatArray]:

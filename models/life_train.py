@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models.export import export
 from models.life import Cap, HeldOut, LifeManifest, load
-from models.life_features import MOST_DIRECTIONS, Fusion
+from models.life_features import MOST_DIRECTIONS, Fusion, figures, varied
 from models.life_graph import Margins, graph
 from models.life_nets import Nets
 from models.manifest import Input, Training
@@ -34,7 +34,8 @@ _AGREEMENT = 0.5
 class Plan:
     """How a model is made. horizon: the longest remaining life that matters, in rows; training lives are cut up to so
     long before their end. caps: candidates for the cap, as parts of the horizon. nets: averaged in the file;
-    trial_nets: in each held-out fit. rounds: passes over the rows. folds: parts of the units. least_rows: of a cut
+    trial_nets: in each held-out fit. rounds: passes over the rows.
+    copies: varied ones of each life. folds: parts of the units. least_rows: of a cut
     life. warm_up_rows: before an estimate counts. most_rows: of training, thinned above."""
 
     horizon: float = 150.0
@@ -44,10 +45,11 @@ class Plan:
     trial_nets: int = 2
     hidden: tuple[int, int] = (32, 16)
     rounds: int = 40
+    copies: int = 2
     folds: int = 10
     least_rows: int = 30
     warm_up_rows: int = 15
-    most_rows: int = 24_000
+    most_rows: int = 32_000
     seed: int = 1
 
     @property
@@ -227,13 +229,16 @@ def _held_out(
 
 
 def _fit(fusion: Fusion, units: Sequence[FloatArray], cap: float, nets: int, plan: Plan) -> Nets:
-    """Nets from every usable row of whole lives (thinned where there are many)."""
-    thin = max(1, math.ceil(sum(map(len, units)) / plan.most_rows))
+    """Nets from whole lives and varied copies of them; rows are thinned where there are many."""
+    dice = np.random.default_rng(plan.seed)
+    thin = max(1, math.ceil((1 + plan.copies) * sum(map(len, units)) / plan.most_rows))
     features, target = [], []
     for unit in units:
-        kept = slice(plan.warm_up_rows, None, thin)
-        features.append(fusion.describe(unit)[kept])
-        target.append(np.minimum(np.arange(len(unit))[::-1], cap)[kept])
+        fused = fusion.fuse(unit)
+        for life in (fused, *(varied(fused, dice) for _ in range(plan.copies))):
+            kept = slice(plan.warm_up_rows, None, thin)
+            features.append(figures(life)[kept])
+            target.append(np.minimum(np.arange(len(life))[::-1], cap)[kept])
     x, y = np.concatenate(features), np.concatenate(target).astype(np.float64)
     return Nets.fit(x, y, nets=nets, hidden=plan.hidden, rounds=plan.rounds, seed=plan.seed)
 

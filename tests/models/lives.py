@@ -18,6 +18,7 @@ QUICK = Plan(
     trial_nets=1,
     hidden=(8, 8),
     rounds=25,
+    copies=1,
     folds=3,
     least_rows=15,
     warm_up_rows=8,

@@ -150,7 +150,7 @@ def test_missing_values_are_read_as_missing(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the C-MAPSS files are not in {REAL} (GAUGELINE_BENCHMARK_DATA)")
 def test_nasas_engines_are_told_well_even_by_a_hurried_model(tmp_path: Path) -> None:
-    hurried = Plan(caps=(0.84,), nets=3, trial_nets=1, hidden=(12, 8), rounds=12, folds=3, most_rows=6000)
+    hurried = Plan(caps=(0.84,), nets=3, trial_nets=1, hidden=(12, 8), rounds=12, copies=0, folds=3, most_rows=6000)
     out = tmp_path / "FD001.csv"
     cmapss.run(REAL / "train_FD001.txt.gz", REAL / "test_FD001.txt.gz", out, plan=hurried)
     said = rows_of(out)

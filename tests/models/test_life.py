@@ -14,7 +14,7 @@ from models import life, life_graph, life_train
 from models.evaluate.cmapss import INPUTS
 from models.export import export
 from models.life import LifeModel
-from models.life_features import Fusion, find_regimes
+from models.life_features import Fusion, find_regimes, varied
 from models.life_graph import Margins
 from models.life_train import Trained
 from models.manifest import Training
@@ -234,3 +234,17 @@ def test_a_direction_has_noise_of_one_from_row_to_row() -> None:
     fused = np.concatenate([np.diff(fusion.standardise(rows) @ fusion.weights, axis=0) for rows in lives])
     assert np.allclose(fused.std(axis=0) / np.sqrt(2), 1.0, atol=0.05)
     assert fusion.clear_directions == 1
+
+
+def test_a_varied_life_takes_the_same_course_at_another_pace() -> None:
+    course = np.column_stack([np.linspace(0, 30, 150), np.linspace(5, -20, 150) ** 2 / 10])
+    dice = np.random.default_rng(2)
+    copies = [varied(course, dice) for _ in range(40)]
+    lengths = [len(copy) for copy in copies]
+    assert 150 * 0.74 <= min(lengths) < 130 and 170 < max(lengths) <= 150 * 1.35 + 1
+    for copy in copies:
+        where = np.linspace(0, 149, len(copy))
+        off = copy - np.column_stack([np.interp(where, np.arange(150), column) for column in course.T])
+        assert off.std() == pytest.approx(1.0, abs=0.2)
+        assert abs(off[-20:].mean()) < 1.0
+    assert len(varied(course[:5], dice)) >= 3
