@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import onnx
 from onnx import helper
-
-from models.manifest import Manifest
 
 # Pinned: old enough for every onnxruntime that we allow, new enough for ReduceSum with axes as an input.
 OPSET, IR_VERSION = 17, 8
 
 
-def export(graph: onnx.GraphProto, manifest: Manifest) -> bytes:
+class Described(Protocol):
+    """What a file says of itself: a Manifest, or a LifeManifest."""
+
+    def to_metadata(self, graph: bytes) -> dict[str, str]:
+        """The pairs for metadata_props. graph: the serialised GraphProto."""
+
+
+def export(graph: onnx.GraphProto, manifest: Described) -> bytes:
     """The ONNX file's bytes: no time, no machine, no library version in it. Raises onnx.checker.ValidationError."""
     model = helper.make_model(
         graph,

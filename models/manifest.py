@@ -222,18 +222,18 @@ def content_of(path: Path) -> bytes:
 
 def parse(content: bytes, where: str) -> Manifest:
     """The manifest in the bytes of a model file; where: its name, for the message. Raises ModelError."""
-    pairs, graph = _parts(content, where)
+    pairs, graph = parts(content, where)
     return Manifest.from_metadata(pairs, graph, where)
 
 
 def signed_part(content: bytes, where: str) -> bytes:
     """What a signature of a model file covers: the seal, and with it description and graph. Raises ModelError."""
-    pairs, graph = _parts(content, where)
+    pairs, graph = parts(content, where)
     return seal(pairs.get(MANIFEST_KEY, ""), graph).encode()
 
 
-def _parts(content: bytes, where: str) -> tuple[dict[str, str], bytes]:
-    """(metadata, graph) of an ONNX file. Raises ModelError."""
+def parts(content: bytes, where: str) -> tuple[dict[str, str], bytes]:
+    """(metadata, graph) of an ONNX file; where: its name, for the message. Raises ModelError."""
     pairs: dict[str, str] = {}
     graph = b""
     try:

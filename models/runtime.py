@@ -15,6 +15,7 @@ from models import alarm_logic
 from models import manifest as manifests
 from models.baseline import Baseline
 from models.manifest import Manifest
+from models.session import open_session, refusals
 from wire.block import FloatArray
 from wire.errors import ModelError
 
@@ -194,36 +195,13 @@ def of_content(content: bytes, path: Path, verify: Verify | None = None) -> Mode
     manifest = manifests.parse(content, str(path))
     if verify is not None:
         check_signature(content, manifest, path, verify)
-    try:
-        import onnxruntime
-    except ImportError as fault:
-        raise ModelError(
-            f"{path}: scoring is off on this machine: onnxruntime is not installed "
-            "(there is none for 32-bit ARM; elsewhere: pip install onnxruntime). Everything else runs."
-        ) from fault
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # A row is a few bytes: arena, patterns and fused kernels would only cost memory; constants are used as they stand.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    options.log_severity_level = 4
-    # onnxruntime's errors have no common base but Exception, and no public home.
-    kinds = (
-        "Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented", "NoModel", "NoSuchFile",
-        "RuntimeException",
-    )  # fmt: skip
-    failures = tuple(getattr(onnxruntime.capi.onnxruntime_pybind11_state, kind) for kind in kinds)
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = open_session(content, str(path))
+    with refusals(str(path)):
         model = _checked(session, manifest, path)
         # A graph that cannot run is found here, not at the first row of a machine.
         trial = model.start()
         trial.baseline = None  # it would first learn rows of its own
         trial.score(np.array([each.centre for each in manifest.inputs]))
-    except failures as fault:
-        raise ModelError(f"{path}: onnxruntime cannot load it: {str(fault).splitlines()[0]}") from fault
     return model
 
 

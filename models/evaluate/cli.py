@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from models.evaluate import skab
+from models.evaluate import cmapss, nab, skab
 from wire.errors import ModelError
 
 # Each offers add_to(commands) and sets `run`, a function of the call, as a default of its parser.
-BENCHMARKS = (skab,)
+BENCHMARKS = (skab, nab, cmapss)
 
 _EVALUATE = """Runs a public benchmark: fits models, exports them as ONNX files, and lets the runtime of the gateway
 judge the rows one by one. The data is not part of Gaugeline; each benchmark says where it is from and how it must lie.
 
   gaugeline models evaluate skab --data SKAB/data --out /tmp/skab [--drop 40] [--json]
+  gaugeline models evaluate nab --data NAB/data --out /tmp/nab [--json]
+  gaugeline models evaluate cmapss --train train_FD001.txt --test test_FD001.txt --out FD001.csv [--json]
   gaugeline models evaluate skab --help"""
 
 
