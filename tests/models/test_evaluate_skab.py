@@ -184,8 +184,8 @@ def test_a_file_that_is_no_recording_is_told_with_its_place(tmp_path: Path, text
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("1.csv.gz", gzip.compress(b"datetime;")[:-4], "cannot be read"),
-        ("1.csv", b"\xff\xfe;", "not a CSV file in UTF-8"),
+        pytest.param("1.csv.gz", gzip.compress(b"datetime;")[:-4], "cannot be read", id="cut"),
+        pytest.param("1.csv", b"\xff\xfe;", "not a CSV file in UTF-8", id="utf-16"),
     ],
 )
 def test_a_damaged_file_is_told(tmp_path: Path, name: str, content: bytes, told: str) -> None:
