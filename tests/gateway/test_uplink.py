@@ -479,6 +479,6 @@ async def test_a_backlog_that_is_handed_over_many_at_a_time_keeps_the_order_of_i
         await r.all_confirmed()
         said = [x for x in h.heard if x.topic.type != "NDEATH"]
         assert [x.payload.seq for x in said] == [i % 256 for i in range(len(said))]
-        late = [x for x in h.batches("pump") if x.historical]
-        assert len(late) == 300
-        assert [x.tag.number for x in late if x.tag] == sorted(x.tag.number for x in late if x.tag)
+        numbers = [x.tag.number for x in h.batches("pump") if x.historical and x.tag]
+        first_said = list(dict.fromkeys(numbers))  # a slow host's confirmation may come after a resend
+        assert len(first_said) == 300 and first_said == sorted(first_said)
