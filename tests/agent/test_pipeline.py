@@ -125,12 +125,12 @@ async def test_what_the_deadband_holds_back_is_counted_and_the_poll_is_told_all_
 async def test_a_silent_unit_dies_once_and_its_neighbour_keeps_its_period() -> None:
     alive = [True]
     units = (
-        device(point("x", device="good"), id="good", unit_id=1, period_s=0.05),
-        device(point("x", device="sick"), point("y", "input", device="sick"), id="sick", unit_id=2, period_s=0.05),
+        device(point("x", device="good"), id="good", unit_id=1, period_s=0.1),
+        device(point("x", device="sick"), point("y", "input", device="sick"), id="sick", unit_id=2, period_s=0.1),
     )
     async with RtuSlave(lambda u: 0.0 if u == 1 or alive[0] else None, units=frozenset({1, 2})) as slave:
         line = LineSpec(
-            "bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.02, quiet_s=0.002,
+            "bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.06, quiet_s=0.002,
             silent_polls=2, probe_s=0.2, devices=units,
         )  # fmt: skip
         async with running(line) as (notes, status):

@@ -81,7 +81,7 @@ async def right(end: FarEnd, driver: Driver, role: str = "good") -> None:
 async def test_answers_have_the_value_served_and_the_time_at_which_they_came(
     kind: type[FarEnd], tmp_path: Path
 ) -> None:
-    async with opened(kind, tmp_path) as (end, driver):
+    async with opened(kind, tmp_path, timeout_s=0.5) as (end, driver):
         stamps, values = [], []
         for i in range(8):
             asked_ms = now_ms()

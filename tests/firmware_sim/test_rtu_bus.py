@@ -92,7 +92,7 @@ async def test_a_bus_stays_silent_on_what_is_not_for_it(tmp_path: Path, request_
     async with running(tmp_path) as devices:
         path = devices["meter"]["port"]
         assert await asyncio.to_thread(exchange, path, request_frame, 0.15) == []
-        assert await asyncio.to_thread(exchange, path, READ_POWER, 0.15) != []
+        assert await asyncio.to_thread(exchange, path, READ_POWER) != []
     assert len(truth(tmp_path, "served", "meter")) == 1
 
 
