@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.scorer import Scorer, Surroundings, Tags
 from agent.spec import AssetSpec, LineSpec
+from agent.standing import standing
 from models import manifest as manifests
 from models.runtime import Model, of_content
 from wire.block import Block
@@ -45,7 +46,8 @@ class Scorers:
                     continue
                 if digest not in models:
                     models[digest] = of_content(content, asset.model, self._around.verify)
-                self._scorers.append(Scorer(asset, models[digest], tags, digest, self._around))
+                seal = manifests.signed_part(content, str(asset.model)).decode()
+                self._scorers.append(Scorer(asset, models[digest], tags, digest, seal, self._around))
             except ModelError as fault:
                 self._problems[asset.id] = str(fault)
                 if now is not None and fits:
@@ -56,7 +58,7 @@ class Scorers:
     def _index(self) -> None:
         self._of_device = {}
         for scorer in self._scorers:
-            for device in {device for device, _ in scorer.inputs}:
+            for device in scorer.devices:
                 self._of_device.setdefault(device, []).append(scorer)
 
     def copied(self) -> Scorers:
@@ -117,14 +119,22 @@ class Scorers:
         """One `asset ID: what is wrong` each for assets whose model is not used."""
         return [f"asset {asset}: {why}" for asset, why in self._problems.items()]
 
+    def all(self) -> tuple[Scorer, ...]:
+        return tuple(self._scorers)
+
+    def of(self, asset: str) -> Scorer | None:
+        return next((scorer for scorer in self._scorers if scorer.asset == asset), None)
+
     def status(self) -> dict[str, dict[str, Any]]:
-        """asset -> state on or off, what is wrong with its model ('' where nothing is), and which model runs."""
+        """asset -> state on or off, what is wrong with its model ('' where nothing is), which model runs, and how it
+        stands with its asset."""
         found: dict[str, dict[str, Any]] = {
             asset: {"state": "off", "problem": why, "model": ""} for asset, why in self._problems.items()
         }
         for scorer in self._scorers:
             why = self._problems.get(scorer.asset, "")
             found[scorer.asset] = {"state": "on", "problem": why, "model": _name(scorer.model)}
+            found[scorer.asset] |= standing(scorer, self._around.utc_ms)
         return found
 
 

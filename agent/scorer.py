@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 
 import numpy as np
 
+from agent.running import RunWatch
 from agent.spec import AssetSpec
 from agent.window import Row, Window
 from models import explain
@@ -54,18 +55,26 @@ class Surroundings:
 class Scorer:
     """Raises ModelError when the model does not fit the asset."""
 
-    def __init__(self, asset: AssetSpec, model: Model, tags: Tags, digest: str, around: Surroundings) -> None:
-        """digest: of the model's file: another one is another model."""
+    def __init__(
+        self, asset: AssetSpec, model: Model, tags: Tags, digest: str, seal: str, around: Surroundings
+    ) -> None:
+        """digest: of the model's file: another one is another model to run. seal: another one is another model."""
         manifest = model.manifest
         self.asset = asset.id
-        self.model, self.digest = model, digest
+        self.model, self.digest, self.seal = model, digest, seal
         self.inputs = _inputs(asset, manifest, tags)
         self._spec = asset
         self._given = {key: tags[key] for key in self.inputs}
         every_s = asset.false_alarm_s
         threshold = manifest.threshold if every_s is None else manifest.threshold_for(every_s)
         self._threshold = float(np.float32(threshold))
-        self._running = model.start(threshold)
+        self.running = model.start(threshold)
+        self.watch = None if asset.running is None else RunWatch(asset.running)
+        # Devices whose Blocks matter.
+        self.devices = {device for device, _ in self.inputs} | ({self.watch.spec.device} if self.watch else set())
+        self.maintained = False
+        self.since_ms: int | None = None  # of the alarm or the suspension that lasts, in stamps of Blocks
+        self.newest_ms: int | None = None
         self._clock = around.clock if model.wants_clock else None
         self._table, self._words = TagTable(_score_tags(asset, manifest)), TagTable(_word_tags(asset))
         self.tags = (*self._table, *self._words)
@@ -73,6 +82,7 @@ class Scorer:
         # After so long a pause nothing that the model remembers belongs to now.
         self._forget_ms = max(1, manifest.warm_up_rows) * manifest.period_s * 1000
         self._scored_ms: int | None = None
+        self._stopped_ms = -1
         self._said: object = None
         self._holding = False
         self._held: list[Block] = []
@@ -84,9 +94,13 @@ class Scorer:
     def inherit(self, old: Scorer) -> None:
         """Takes over the asset: a row that is half there is not lost, and the same model stays warm."""
         self._window.inherit(old._window)
-        if self.digest == old.digest and self.inputs == old.inputs:
-            self._running.inherit(old._running)
-            self._scored_ms, self._said = old._scored_ms, old._said
+        self.maintained = old.maintained
+        if self.watch is not None and old.watch is not None:
+            self.watch.inherit(old.watch)
+        if self.seal == old.seal and self.inputs == old.inputs:
+            self.running.inherit(old.running)
+            self._scored_ms, self._said, self.since_ms = old._scored_ms, old._said, old.since_ms
+            self._stopped_ms = old._stopped_ms
 
     def hold(self) -> None:
         """Scores, but tells nothing until release: its tags are not known outside yet."""
@@ -110,33 +124,61 @@ class Scorer:
         The stamp is that of the newest input.
         """
         row = self._window.row(block)
+        if row is not None and row.ts_ms <= self._stopped_ms:
+            row = row._replace(ts_ms=self._stopped_ms + 1)  # what was told at the stop is older
+        if idle := self._idle(block if row is None else row, block):
+            if not self.running.suspended:
+                self.running.suspend()
+                self.since_ms = block.ts_ms
+                if row is None:  # told at once: perhaps there are no more rows
+                    self._stopped_ms = block.ts_ms
+                    return [self._without(block.ts_ms, idle), *self._unsaid(block.ts_ms)]
+            return [] if row is None else [self._without(row.ts_ms, idle), *self._unsaid(row.ts_ms)]
         if row is None:
             return []
+        if self.running.suspended:
+            self.running.resume()
+            self.since_ms = None
+        return self._judged(row)
+
+    def _idle(self, at: Row | Block, block: Block) -> Reason:
+        """Why there is nothing to judge now; NONE where there is."""
+        if self.watch is not None:
+            self.watch.take(block)
+        if self.maintained:
+            return Reason.NOT_RUNNING
+        return Reason.NONE if self.watch is None else self.watch.reason(at.ts_ms)
+
+    def _judged(self, row: Row) -> list[Block]:
+        self.newest_ms = row.ts_ms
         if row.bad:
-            return [self._without(row, Reason.INPUT_BAD)]
+            return [self._without(row.ts_ms, Reason.INPUT_BAD)]
         clock = (0.0, 0.0) if self._clock is None else self._clock(row.ts_ms)
         if clock is None:
-            return [self._without(row, Reason.CLOCK_UNKNOWN)]
+            return [self._without(row.ts_ms, Reason.CLOCK_UNKNOWN)]
         if self._scored_ms is not None and row.ts_ms - self._scored_ms > self._forget_ms:
-            self._running.reset()
+            self.running.reset()
         self._scored_ms = row.ts_ms
         try:
-            result = self._running.score(row.values, clock)
+            result = self.running.score(row.values, clock)
         except ModelError:
-            return [self._without(row, Reason.NOT_A_NUMBER)]
+            return [self._without(row.ts_ms, Reason.NOT_A_NUMBER)]
         if result.warming:
-            return [self._without(row, Reason.WARMING_UP)]
+            return [self._without(row.ts_ms, Reason.WARMING_UP)]
+        self.since_ms = (self.since_ms or row.ts_ms) if result.anomaly else None
         there = ~np.isnan(row.values)
         if not np.isfinite(result.score) or not np.isfinite(result.shares[there]).all():
-            return [self._without(row, Reason.NOT_A_NUMBER)]
+            return [self._without(row.ts_ms, Reason.NOT_A_NUMBER)]
         if abs(result.score) > _LARGEST:
-            return [self._without(row, Reason.OUT_OF_RANGE)]
+            return [self._without(row.ts_ms, Reason.OUT_OF_RANGE)]
         return [self._with(row, result), *self._spoken(row.ts_ms, result)]
 
     def _with(self, row: Row, result: Score) -> Block:
         values = np.array([result.score, self._threshold, np.nan, *result.shares])
         quality, reason = np.full(len(values), Quality.GOOD, np.uint8), np.zeros(len(values), np.uint8)
-        if row.missing:  # judged on the rest: said with the score, and with each share that is not there
+        # Judged on the rest, or while it is not known whether it still runs: said with the score, and with each share
+        # that is not there.
+        if row.missing or (self.watch is not None and self.watch.bad):
             quality[:], reason[:] = Quality.UNCERTAIN, Reason.INPUT_BAD
             quality[_THRESHOLD], reason[_THRESHOLD] = Quality.GOOD, Reason.NONE
             quality[_SHARES:][np.isnan(row.values)] = Quality.BAD
@@ -153,26 +195,33 @@ class Scorer:
         """The explanation when an alarm begins or ends, and when something else is to blame meanwhile."""
         manifest = self.model.manifest
         if not result.anomaly:
-            if self._said is None:
-                return []
-            self._said, texts = None, {0: "", 1: ""}
-        else:
-            if result.score < result.threshold:  # the alarm is only held: what was said stands
-                return []
-            about = [(part.name, part.direction) for part in explain.blamed(manifest, result)]
-            if about == self._said:
-                return []
-            self._said = about
-            texts = {0: explain.sentence(manifest, result), 1: explain.sentence(manifest, result, "zh")}
+            return self._unsaid(ts_ms)
+        if result.score < result.threshold:  # the alarm is only held: what was said stands
+            return []
+        about = [(part.name, part.direction) for part in explain.blamed(manifest, result)]
+        if about == self._said:
+            return []
+        self._said = about
+        return self._texts(ts_ms, explain.sentence(manifest, result), explain.sentence(manifest, result, "zh"))
+
+    def _unsaid(self, ts_ms: int) -> list[Block]:
+        """Takes the explanation back, if there is one."""
+        if self._said is None:
+            return []
+        self._said = None
+        return self._texts(ts_ms, "", "")
+
+    def _texts(self, ts_ms: int, *told: str) -> list[Block]:
+        texts = dict(enumerate(told))
         good = np.full(len(texts), Quality.GOOD, np.uint8)
         return [Block(ts_ms, self._words, np.full(len(texts), np.nan), good, np.zeros(len(texts), np.uint8), {**texts})]
 
-    def _without(self, row: Row, reason: Reason) -> Block:
+    def _without(self, ts_ms: int, reason: Reason) -> Block:
         """No score, and why; the threshold stays what it is."""
         n = len(self._table)
         values, quality, reasons = np.full(n, np.nan), np.full(n, Quality.BAD, np.uint8), np.full(n, reason, np.uint8)
         values[_THRESHOLD], quality[_THRESHOLD], reasons[_THRESHOLD] = self._threshold, Quality.GOOD, Reason.NONE
-        return Block(row.ts_ms, self._table, values, quality, reasons)
+        return Block(ts_ms, self._table, values, quality, reasons)
 
 
 def _inputs(asset: AssetSpec, manifest: Manifest, tags: Tags) -> list[tuple[str, str]]:

@@ -213,12 +213,26 @@ class LineSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningSpec:
+    """When an asset runs: its tag is above a number, has one of these texts, or is true where neither is given.
+
+    settle_s: it is not judged for so long after it began to run.
+    """
+
+    device: str
+    tag: str
+    above: float | None = None
+    states: tuple[str, ...] = ()
+    settle_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class AssetSpec:
     """A thing that is maintained, its tags as (device id, tag name), and the model that judges it.
 
     inputs: model input -> (device id, tag name); an input that is not named is looked for by its own name among
     the tags of the asset. false_alarm_s: seconds from one false alarm to the next that the operator accepts; None: as
-    the model was made for.
+    the model was made for. running: when there is something to judge; None: always.
     """
 
     id: str
@@ -228,6 +242,7 @@ class AssetSpec:
     model: Path | None = None
     inputs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     false_alarm_s: float | None = None
+    running: RunningSpec | None = None
 
     @property
     def asset(self) -> Asset:

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from agent.derive import Deriver
+from gateway.baselines import Baselines, baselines_path
 from gateway.births import BirthBook, Latest
 from gateway.clock import Clocks, MachineClocks
 from gateway.config import Site
@@ -78,6 +79,7 @@ class Gateway:
         self._sink = StampingSink(
             OutboxSink(self._outbox, self._latest), self._outbox, self._latest, self._keeper
         )  # fmt: skip
+        self._baselines = Baselines(baselines_path(site.outbox.path), self._scorers, self._keeper.now_ms)
         self._restarts: Counter[str] = Counter()
         memory = IllegalFile(illegal_path(site.outbox.path))
         self._lines = Lines(
@@ -104,6 +106,7 @@ class Gateway:
         tags = site_tags(site, self._scorers.tags())
         await self._outbox.open(tags, [line.name for line in site.lines])
         self._book.replace(tags, {spec.id: spec.asset for spec in site.assets}, self._outbox.aliases)
+        self._baselines.restore()
         self._keeper.begin(*await self._outbox.anchor(self._keeper.boot_id))
         await self._sink.begin()
         window = ResendWindow() if site.confirming else TrustWindow(max(b.keepalive_s for b in site.brokers))
@@ -152,6 +155,7 @@ class Gateway:
                 await ended([clock])
                 await self._drain(uplink)
                 await ended([up, *watching])
+                await self._baselines.save()
                 self._outbox.stop()
                 await commits
             clean = True
@@ -160,6 +164,7 @@ class Gateway:
 
     def _watch(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         works = {"pulse": self._watchdog.pulse, "watchdog": self._watchdog.run}
+        works |= {"baselines": self._baselines.run}
         works |= {"metrics": self._scrape.run} if self._scrape is not None else {}
         return [group.create_task(supervised(name, work, self._restarts), name=name) for name, work in works.items()]
 
@@ -184,7 +189,7 @@ class Gateway:
             log.warning("not everything is confirmed, it is kept", extra={"pending_batches": batches})
 
     async def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The control socket's commands: status, outbox, latest, write, reload."""
+        """The control socket's commands: status, outbox, latest, write, model, reload."""
         if asked.get("cmd") == "status":
             return await self.status()
         if asked.get("cmd") == "outbox":
@@ -193,9 +198,11 @@ class Gateway:
             return {"readings": [reading_json(tag, sample) for tag, sample in self._latest.samples()]}
         if asked.get("cmd") == "write":
             return await self._write(str(asked.get("tag")), str(asked.get("value")), user(int(asked["uid"])))
+        if asked.get("cmd") == "model":
+            return await self._model(asked)
         if asked.get("cmd") == "reload" and self._reloader is not None:
             return await self._reloader.reload()
-        return {"error": "commands are status, outbox, latest, write, reload"}
+        return {"error": "commands are status, outbox, latest, write, model, reload"}
 
     async def _write(self, target: str, text: str, who: str) -> dict[str, Any]:
         try:
@@ -205,6 +212,12 @@ class Gateway:
         fields = {name: entry[name] for name in ("who", "what", "from", "to", "result")}
         log.log(logging.INFO if entry["result"] == "done" else logging.WARNING, "written to a device", extra=fields)
         return entry
+
+    async def _model(self, asked: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._baselines.command(asked, user(int(asked["uid"])), self.site)
+        except ConfigError as fault:
+            return {"error": str(fault)}
 
     async def status(self) -> dict[str, Any]:
         found = {
@@ -219,7 +232,8 @@ class Gateway:
             **(outbox := await self._figures.read()),
             "clock": {**self._keeper.status(), **outbox["clock"], "ahead_ms": self._sink.ahead_ms()},
             "lines": self._in_utc(self._watchdog.lines_status()),
-            "scoring": self._scorers.status(),
+            "scoring": self._baselines.status(),
+            "baselines": self._baselines.kept_status(),
             "scored": {"rows": self._scorers.rows, "seconds": round(self._scorers.seconds, 6)},
             "restarts": dict(self._restarts),
             **self._watchdog.status(),

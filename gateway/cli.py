@@ -1,4 +1,4 @@
-"""`gaugeline gateway run|check|plan|read|status|outbox|reload|write`."""
+"""`gaugeline gateway run|check|plan|read|status|outbox|reload|write|model`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from agent.load import LineLoad
 from gateway.config import Site, load_site
 from gateway.config.apart import load_apart
 from gateway.logs import FORMATS, log_to_stderr
+from gateway.model_cli import add_parser as add_model_parser
+from gateway.model_cli import model
 from gateway.outbox.cli import add_parser as add_outbox_parser
 from gateway.outbox.cli import outbox
 from gateway.plan import check_fits, loads, warnings
@@ -45,6 +47,7 @@ then: gaugeline gateway check site.yaml    what is wrong, all at once, with line
       gaugeline gateway outbox site.yaml   what waits for the host, batch by batch, sample by sample
       gaugeline gateway reload site.yaml   after a change of the file; it also notices by itself
       gaugeline gateway write site.yaml pump-1/setpoint 12.5   where site.yaml allows it
+      gaugeline gateway model suspend site.yaml press-1 --for 2h   its asset is in maintenance; also resume, accept
 """
 
 
@@ -99,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
         help="again and again until Ctrl-C, every 2 s or so many; with --json a line each",
     )  # fmt: skip
     add_outbox_parser(commands)
+    add_model_parser(commands)
     add(
         "reload",
         "let the running gateway take the changed file",
@@ -161,6 +165,9 @@ def main(argv: list[str]) -> int:
             return asyncio.run(_read(site, arguments.cycles, arguments.json))
         if arguments.command == "reload":
             return asyncio.run(_reload(site))
+        if arguments.command == "model":
+            print(asyncio.run(model(site, arguments)))
+            return 0
         if arguments.command == "write":
             return _write(site, arguments)
         if arguments.command == "outbox":

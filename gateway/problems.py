@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 OLD_S = 600.0
+LONG_ALARM_S = 3600.0
 _STARTS_S = 15.0  # a line may take so long to open for the first time
 
 
@@ -39,8 +40,40 @@ def problems(status: Mapping[str, Any]) -> list[str]:
             found.append(f"asset {asset} is not scored: {scoring['problem']}")
         elif scoring["problem"]:
             found.append(f"asset {asset}: the new model is not used: {scoring['problem']}")
+        found += [f"asset {asset}: {text}" for text in _of_asset(asset, scoring)]
+    if why := status.get("baselines", {}).get("trouble"):
+        found.append(f"baselines: {why}")
     if why := status.get("clock", {}).get("problem"):
         found.append(f"clock: {why}")
     if why := status.get("metrics", {}).get("trouble"):
         found.append(f"metrics: {why}")
     return found
+
+
+def _of_asset(asset: str, scoring: Mapping[str, Any]) -> Iterator[str]:
+    """What only a person can decide."""
+    running, held = scoring.get("running"), scoring.get("maintenance")
+    if running and running["bad"]:
+        yield f"whether it runs is not known, {running['tag']} is BAD; it counts as {running['state']} as before"
+    if held and held["until_ms"] is None:
+        resume = f"`gaugeline gateway model resume SITE {asset}`"
+        yield f"suspended by {held['who']} without an end; when maintenance is over: {resume}"
+    alarm, baseline = scoring.get("alarm"), scoring.get("baseline")
+    if baseline is None:
+        return
+    accept = f"`gaugeline gateway model accept SITE {asset}`"
+    if alarm and alarm["for_s"] > LONG_ALARM_S:
+        yield (
+            f"in alarm for {alarm['for_s'] / 3600:.1f} h, and nothing is learnt meanwhile; look at the machine, and "
+            f"where this level is normal from now on: {accept}"
+        )
+    for notice in baseline["notices"]:
+        yield f"{notice_text(notice)}; look at the machine, and where that is normal: {accept}"
+
+
+def notice_text(notice: Mapping[str, Any]) -> str:
+    amount = f"{abs(notice['amount']):.4g} {notice['unit']}".rstrip()
+    if notice["kind"] == "drift":
+        way = "risen" if notice["amount"] > 0 else "fallen"
+        return f"what is normal for {notice['tag']} has {way} by {amount} since it was learnt or accepted"
+    return f"{notice['tag']} lies {amount} away from what its class of machines has"

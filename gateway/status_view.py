@@ -9,6 +9,7 @@ from typing import Any
 from gateway.clock import now_ms
 from gateway.clock_text import clock_lines
 from gateway.config import Site
+from gateway.problems import notice_text
 from gateway.status import Busy, ask, sole_owner
 
 WELL, PROBLEM, NOT_RUNNING = 0, 1, 3
@@ -48,8 +49,9 @@ def status_text(status: Mapping[str, Any], at_ms: int | None = None) -> str:
     for name, line in status["lines"].items():
         lines += _line(name, line, at_ms)
     for asset, scoring in status["scoring"].items():
-        which = [scoring["state"], *(scoring[key] for key in ("model", "problem") if scoring.get(key))]
-        lines.append(f"scoring {asset}: {'; '.join(which)}")
+        lines += _scoring(asset, scoring, at_ms)
+    kept = status.get("baselines", {})
+    lines += [f"baselines: {kept[key]}" for key in ("trouble", "ignored") if kept.get(key)]
     lines += clock_lines(status.get("clock", {}))
     if "box" in status:
         lines += _box(status)
@@ -115,6 +117,45 @@ def _line(name: str, line: Mapping[str, Any], at_ms: int) -> list[str]:
             notes.append(f"  device {device}{_last_error(unit, at_ms)}")
         notes += [f"  device {device}: {said}" for said in _walls(unit)]
     return [text, *table(rows), *notes]
+
+
+def _scoring(asset: str, scoring: Mapping[str, Any], at_ms: int) -> list[str]:
+    which = [scoring["state"], *(scoring[key] for key in ("model", "problem") if scoring.get(key))]
+    lines = [f"scoring {asset}: {'; '.join(which)}"]
+    if running := scoring.get("running"):
+        bad = " (BAD now: what it said last counts)" if running["bad"] else ""
+        lines.append(f"  {running['tag']} says: {running['state']}{_since(running, at_ms)}{bad}")
+    if suspended := scoring.get("suspended"):
+        lines.append(f"  suspended: {suspended['why']}{_since(suspended, at_ms)}")
+    if held := scoring.get("maintenance"):
+        until = "until it is resumed"
+        if held["until_ms"] is not None:
+            until = f"for {duration((held['until_ms'] - at_ms) / 1000)} more"
+        why = f": {held['why']}" if held["why"] else ""
+        lines.append(f"  in maintenance, by {held['who']}{_since(held, at_ms)}, {until}{why}")
+    if alarm := scoring.get("alarm"):
+        lines.append(f"  in alarm{_since(alarm, at_ms)}")
+    if baseline := scoring.get("baseline"):
+        lines.append(f"  baseline: {_baseline(baseline)}")
+        lines += [f"  notice: {notice_text(notice)}" for notice in baseline["notices"]]
+    return lines
+
+
+_BASELINE = {
+    "suspended": "stands still while the asset is suspended",
+    "frozen": "frozen in alarm: nothing is learnt",
+    "relearning": "comes after the machine after an alarm",
+    "follows": "follows the machine",
+}
+
+
+def _baseline(baseline: Mapping[str, Any]) -> str:
+    learning = baseline["learnt_rows"] < baseline["own_rows"]
+    if learning:
+        text = f"learning its own centre, {baseline['learnt_rows']} of {baseline['own_rows']} rows"
+        return text + ("; suspended" if baseline["state"] == "suspended" else "")
+    whose = f"own, of {baseline['own_rows']} rows" if baseline["own_rows"] else "the model's"
+    return f"{whose}; {_BASELINE[baseline['state']]}"
 
 
 def _walls(unit: Mapping[str, Any]) -> list[str]:

@@ -52,21 +52,21 @@ async def written(site: Site, target: str, text: str, who: str, carry: CarryOut)
     """Carries out one write and puts it on record, before and after. Raises ConfigError: nothing was done then."""
     line, write = prepared(site, target, text)
     entry: dict[str, Any] = {"id": token_hex(6), "ts_ms": now_ms(), "who": who, "what": target, "to": text.strip()}
-    _append(site, entry | {"result": "asked"})
+    record(site, entry | {"result": "asked"})
     try:
         outcome = await carry(line, write)
     except TimeoutError as fault:
         outcome = Outcome("failed", error=str(fault))
     except BaseException as fault:
-        _append(site, entry | {"result": "unknown", "error": type(fault).__name__})
+        record(site, entry | {"result": "unknown", "error": type(fault).__name__})
         raise
     entry |= {"ts_ms": now_ms(), "from": outcome.before, "read_back": outcome.after, "result": outcome.result}
     entry |= {"error": outcome.error} if outcome.error else {}
-    _append(site, entry)
+    record(site, entry)
     return entry | {"unit": write.point.tag.unit}
 
 
-def _append(site: Site, entry: dict[str, Any]) -> None:
+def record(site: Site, entry: dict[str, Any]) -> None:
     """Durable before anything else happens. Raises ConfigError: what cannot be recorded is not done."""
     path = audit_path(site)
     try:
@@ -78,7 +78,7 @@ def _append(site: Site, entry: dict[str, Any]) -> None:
             os.close(handle)
     except OSError as fault:
         raise ConfigError(
-            f"{path}: the record of writes cannot be kept: {fault.strerror}; nothing is written"
+            f"{path}: the record of commands cannot be kept: {fault.strerror}; nothing is done"
         ) from fault
 
 

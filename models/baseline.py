@@ -131,6 +131,11 @@ class Baseline:
         """True while the asset's own centre is not known."""
         return self._learning
 
+    @property
+    def learnt_rows(self) -> tuple[int, int]:
+        """(rows that were learnt from so far, rows that are needed); equal where nothing is left to learn."""
+        return (len(self._own) if self._learning else self._rule.own_rows), self._rule.own_rows
+
     def learn(self, row: FloatArray) -> None:
         """One row of the time in which a new asset shows its own centre: the median of those rows, within own_reach."""
         self._own.append(row.astype(np.float64))
@@ -186,6 +191,7 @@ class Baseline:
         moved = np.where(np.isfinite(self._deviations), self._deviations, 0.0) * self.widening * self._spreads
         self.shift = self.shift + moved
         self._begun = self.shift.copy()
+        self._strangers = ()
 
     def recognised(self, deviations: FloatArray) -> bool:
         """Whether the asset has come to an operating point that a person has accepted before; it is normal from now on.
@@ -230,14 +236,18 @@ class Baseline:
             "squares": self._squares.tolist(),
             "points": [point.tolist() for point in self._points],
             "learning": self._learning,
+            "strangers": [list(each) for each in self._strangers],
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Raises ValueError where it was saved for another model."""
         shift, begun, squares = (np.array(saved[key], np.float64) for key in ("shift", "begun", "squares"))
-        if not shift.shape == begun.shape == squares.shape == self.shift.shape or not np.isfinite(shift).all():
+        points = [np.array(point, np.float64) for point in saved["points"]]
+        whole = (shift, begun, squares, *points)
+        if any(each.shape != self.shift.shape or not np.isfinite(each).all() for each in whole):
             raise ValueError(f"a baseline of {shift.size} inputs does not fit a model of {self.shift.size}")
         self.shift, self._begun, self._squares = shift, begun, squares
         self.widening = np.sqrt(np.minimum(np.maximum(squares, 1.0), self._rule.spread_most**2))
-        self._points = [np.array(point, np.float64) for point in saved["points"]]
+        self._points = points[-_POINTS:]
+        self._strangers = tuple(Notice(*each) for each in saved.get("strangers", ()))
         self._learning, self._own = bool(saved["learning"]), []

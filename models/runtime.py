@@ -87,6 +87,15 @@ class Running:
         self._rows = 0
         self._alarm = alarm_logic.CALM
 
+    @property
+    def suspended(self) -> bool:
+        return self._suspended
+
+    @property
+    def alarm(self) -> alarm_logic.AlarmState:
+        """As the last row has left it."""
+        return self._alarm
+
     def suspend(self) -> None:
         """The asset is off or in maintenance: nothing is scored, learnt or in alarm until resume()."""
         self.reset()

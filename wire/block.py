@@ -44,6 +44,7 @@ class Reason(IntEnum):
     CLOCK_UNKNOWN = 13  # stamped from a clock that was not yet set
     STALE = 14  # the edge node or device is gone; only ever said by the host
     DIVISION_BY_ZERO = 15  # of a derived value
+    NOT_RUNNING = 16  # a score whose asset is off or in maintenance: nothing is judged
 
 
 class Sample(NamedTuple):

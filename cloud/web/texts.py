@@ -162,6 +162,7 @@ ENGLISH: Mapping[str, str] = {
     "reason.CLOCK_UNKNOWN": "the gateway's clock was not set",
     "reason.STALE": "not heard any more",
     "reason.DIVISION_BY_ZERO": "its calculation divides by zero",
+    "reason.NOT_RUNNING": "the asset is off or in maintenance, and is not judged",
     "advice.line": "Check cable, termination and power of the line.",
     "advice.device": "Check the device and its settings.",
     "advice.range": "Check the sensor, and the range in site.yaml.",

@@ -10,7 +10,7 @@ from typing import Literal
 from agent.checksum import CHECKSUMS
 from agent.dlt645 import ITEMS
 from agent.frame_spec import BinarySpec, ChecksumSpec, FrameSpec
-from agent.spec import AssetSpec, DeviceSpec, Illegal, LineSpec, PointSpec, RawType, RtsSpec, datatype_of
+from agent.spec import AssetSpec, DeviceSpec, Illegal, LineSpec, PointSpec, RawType, RtsSpec, RunningSpec, datatype_of
 from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
 from gateway.timekeeper import Trust
 from wire.certificates import TlsFiles
@@ -208,7 +208,9 @@ def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset_of: Asset
     )
 
 
-def asset_spec(asset: AssetConfig, model: Path | None, tags: Sequence[tuple[str, TagConfig]]) -> AssetSpec:
+def asset_spec(
+    asset: AssetConfig, model: Path | None, tags: Sequence[tuple[str, TagConfig]], running: RunningSpec | None
+) -> AssetSpec:
     """tags: (device, tag) of everything that it holds."""
     pairs = {name: target.partition("/") for name, target in asset.inputs.items()}
     return AssetSpec(
@@ -219,4 +221,5 @@ def asset_spec(asset: AssetConfig, model: Path | None, tags: Sequence[tuple[str,
         model=model,
         inputs={name: (device, tag) for name, (device, _, tag) in pairs.items()},
         false_alarm_s=asset.false_alarms,
+        running=running,
     )

@@ -244,6 +244,15 @@ class DeviceConfig(Model):
     tags: list[Any] = Field(min_length=1)
 
 
+class RunningConfig(Model):
+    """When an asset runs: its tag is true, above a number, or one of these states."""
+
+    tag: Text
+    above: Number | None = None
+    states: list[Text] = []
+    settle_s: Annotated[Number, Field(ge=0, le=86_400)] = 0.0
+
+
 class AssetConfig(Model):
     """A thing that is maintained, with what measures it and perhaps a model that judges it.
 
@@ -259,6 +268,7 @@ class AssetConfig(Model):
     model: Text | None = None
     inputs: dict[str, Text] = {}
     false_alarms: Annotated[float, BeforeValidator(_rate)] | None = None
+    running: RunningConfig | None = None
 
 
 class ModelsConfig(Model):

@@ -180,7 +180,7 @@ async def test_what_cannot_be_recorded_is_not_done(tmp_path: Path) -> None:
     async with slave.tcp(plc) as port:
         site = site_at(tmp_path, tcp_place(port))
         audit_path(load_site(site)).mkdir()
-        with pytest.raises(ConfigError, match="nothing is written"):
+        with pytest.raises(ConfigError, match="nothing is done"):
             await written(site, "press/pump", "on")
     assert plc.functions == []
 
