@@ -15,18 +15,20 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from models import runtime
 from models.alarm_logic import AlarmRule
 from models.baseline import BaselineRule
-from models.detectors.level import Level, LevelSettings
 from models.evaluate.recording import Recording, names_of, read
 from models.manifest import FalseAlarms, Input, Manifest, Training
 from wire.block import FloatArray
 from wire.errors import ModelError
+
+if TYPE_CHECKING:
+    from models.detectors.level import Level
 
 CALIBRATION_ROWS = 400
 # The runtime sees the last of the calibration rows first, so that smoothing is in swing at the first judged row.
@@ -49,7 +51,8 @@ THERMAL_SPREAD_K = 2.0
 VIBRATION_SPREAD_PART = 0.01
 
 THRESHOLD = 4.4
-SETTINGS = LevelSettings(smoothing_rows=20, lag_rows=50, centre_rows=200, threshold=THRESHOLD)
+# See detectors/level.py.
+SMOOTHING_ROWS, LAG_ROWS, CENTRE_ROWS = 20, 50, 200
 ALARM = AlarmRule(
     raise_rows=2, hold_rows=80, release_rows=10, clear_ratio=0.4, peak_ratio=0.4, settle_rows=80, settle_ratio=0.8
 )
@@ -160,12 +163,15 @@ def _watched(recordings: list[Recording]) -> Iterable[Recording]:
 
 def model_of(calibration: FloatArray, period_s: float, source: str, sha256: str = "") -> tuple[Level, Manifest]:
     """What the calibration rows say is normal. Raises ModelError."""
+    from models.detectors.level import Level, LevelSettings
+
     whole = calibration[np.isfinite(calibration).all(axis=1)]
     units = np.array(list(COLUMNS.values()))
     floors = np.where(units == "Cel", THERMAL_SPREAD_K, 0.0)
     parts = np.where(units == "[g]", VIBRATION_SPREAD_PART, 0.0)
+    settings = LevelSettings(SMOOTHING_ROWS, LAG_ROWS, CENTRE_ROWS, THRESHOLD)
     try:
-        detector = Level.fit(whole, SETTINGS, floors, parts)
+        detector = Level.fit(whole, settings, floors, parts)
     except ValueError as fault:
         raise ModelError(
             f"{source}: of its first {CALIBRATION_ROWS} rows {len(whole)} are whole; it {fault}"

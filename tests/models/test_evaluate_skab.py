@@ -184,7 +184,7 @@ def test_a_file_that_is_no_recording_is_told_with_its_place(tmp_path: Path, text
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("1.csv.gz", gzip.compress(b"datetime;")[:-4], "cannot be read"),
+        ("1.csv.gz", gzip.compress(b"datetime;", mtime=0)[:-4], "cannot be read"),
         ("1.csv", b"\xff\xfe;", "not a CSV file in UTF-8"),
     ],
 )
