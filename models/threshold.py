@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models import alarm_logic
-from models.alarm_logic import AlarmRule, AlarmState
+from models.alarm_logic import AlarmRule
 from wire.block import FloatArray
 from wire.errors import ModelError
 
@@ -148,6 +148,7 @@ def count_alarms(scores: FloatArray, rule: AlarmRule, threshold: float) -> int:
     """How often these scores raise an alarm, with the run-time's own logic.
 
     While calm only rows with raise_rows scores in a row at or above the threshold matter: the others are leapt over.
+    What the tags come back to (peak_ratio) is judged by the score, for more is not known here.
     """
     scores = scores[~np.isnan(scores)]  # they change nothing
     if len(scores) < rule.raise_rows:
@@ -158,11 +159,10 @@ def count_alarms(scores: FloatArray, rule: AlarmRule, threshold: float) -> int:
         ahead = starts[np.searchsorted(starts, at) :]
         if not ahead.size:
             return alarms
-        alarms += 1
-        at = int(ahead[0]) + rule.raise_rows
-        state = AlarmState(True, 0, 1)
-        while state.raised and at < len(scores):
-            state = alarm_logic.step(rule, state, float(scores[at]), threshold)
+        at, state = int(ahead[0]), alarm_logic.CALM
+        while at < len(scores):
+            before, state = state, alarm_logic.step(rule, state, float(scores[at]), threshold)
             at += 1
-        if state.raised:
-            return alarms
+            alarms += state.raised and not before.raised
+            if not (state.raised or state.streak or state.settling):
+                break
