@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
-from models import detectors, history, runtime, train
+from models import alarm_logic, detectors, history, runtime, threshold, train
+from models.alarm_logic import AlarmRule
 from models.baseline import BaselineRule
 from models.detectors.detector import Scored
 from models.history import History
@@ -188,10 +189,21 @@ def test_members_can_be_chosen_and_speak_in_the_spreads_of_the_first(tmp_path: P
         settings_of(text.replace("[level, pca]", "[level]"), tmp_path)
 
 
-def test_scores_that_are_nearly_all_nothing_are_refused_with_advice(tmp_path: Path) -> None:
+def test_where_no_row_was_surprising_the_least_threshold_is_taken_and_said_so() -> None:
+    tail = threshold.tail([np.zeros(1000)], AlarmRule(1, 10, 10), least=0.023)
+    assert tail.rates(5000) == [5000.0]
+    fit = threshold.told(tail, 5000)
+    assert (fit.threshold, fit.peaks) == (0.023, 0)
+    assert fit.method.startswith("none of 1000 normal rows surprised it")
+
+
+def test_a_rate_that_the_least_threshold_undercuts_is_said_to_be_lower(tmp_path: Path) -> None:
     text = ONE.replace("5000", "100") + "detector: novelty\n"
-    with pytest.raises(ModelError, match=r"nearly all normal rows have the score 0.*ask for fewer false alarms"):
-        train_on(normal_rows(1500, seed=1)[:, :1], text, tmp_path)
+    made = train_on(normal_rows(1500, seed=1)[:, :1], text, tmp_path)
+    assert made.manifest.threshold == 0.023
+    assert "the least one, so that fewer false alarms are due" in made.manifest.false_alarms.method
+    train.write(made, tmp_path / "m.onnx", normal_rows(50, seed=1)[:, :1])
+    assert runtime.load(tmp_path / "m.onnx").manifest == made.manifest
 
 
 def drifting(n: int, seed: int) -> FloatArray:
@@ -249,9 +261,6 @@ def test_the_usual_values_of_a_baseline_are_those_of_its_rule(tmp_path: Path) ->
 
 
 def test_counting_alarms_leaps_and_settles_as_the_alarm_logic_does() -> None:
-    from models import alarm_logic, threshold
-    from models.alarm_logic import AlarmRule
-
     scores = normal_rows(5000, seed=4)[:, 2] - 9.0
     for rule in (AlarmRule(2, 5, 3, 0.8), AlarmRule(2, 5, 3, 0.8, 0.3, 40, 0.9), AlarmRule(1, 0, 1, 1.0, 0.0, 9, 1.0)):
         state, came = alarm_logic.CALM, 0
