@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from models import inspection
 from models.manifest import Manifest, duration
 
 
@@ -27,6 +28,10 @@ def card(manifest: Manifest, file_name: str, pictures: Mapping[str, str] | None 
         if manifest.takes_missing
         else "A row with a missing value gets no score, and the reason is said."
     )
+    _begin_and_end, *others = inspection.alarm(rule)
+    if manifest.baseline is not None:
+        others += [f"baseline: {part}" for part in inspection.baseline(manifest.baseline)]
+    more = "".join(f"- {part}\n" for part in others)
     signed = "signed" if manifest.signature else "not signed"
     return f"""# {manifest.name}, version {manifest.version}
 
@@ -46,7 +51,7 @@ The file is {signed}. `gaugeline models inspect {file_name}` shows what it says 
   {alarms.held_out_rows} rows, where {due:.1f} were due
 - an alarm is raised by {rule.raise_rows} rows in a row at or above the threshold, stays for at least {rule.hold_rows}
   rows, and ends after {rule.release_rows} rows in a row below {rule.clear_ratio:g} of the threshold
-
+{more}
 An operator may ask for another rate (`false_alarms` in site.yaml), between the first and the last of these:
 
 | false alarms | threshold | due in the held-out rows | came |

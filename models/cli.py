@@ -7,13 +7,11 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from models import explain, history, manifest, registry_cli, runtime
+from models import explain, history, inspection, registry_cli, runtime
 from models.evaluate import cli as evaluate
 from models.history import Asked
-from models.manifest import Manifest, duration
 from wire.errors import ConfigError, ModelError
 
 _TRAIN = """Trains a model from rows of NORMAL operation: writes one ONNX file that describes itself, and a card (.md)
@@ -25,6 +23,9 @@ The data is one of
   rows.parquet       the same, or one value a row (columns ts, tag, value); or a folder of such files
   http://HOST:PORT   a running `gaugeline cloud run`, with --asset ID --from 2026-01-01 [--to 2026-02-01]
 Rows during faults, repairs or standstill do not belong in it.
+
+Detectors: robust_distance, level, pca, neighbours, combined for several inputs; novelty, seasonal, forecast,
+seasonal_novelty for a single one, which raise their alarm by one row. docs/models.md says what each is for.
 
 A configuration:
 
@@ -38,7 +39,9 @@ A configuration:
   only_where: running             # learn only from rows that have 1 in this column; leave it out to take all
   # and if the usual values do not suit: version, time_column (t_s), warm_up_rows (20), seed (0), time_zone, hold_s,
   # detector (robust_distance) with detector_settings: {smoothing_rows: 5},
-  # alarm: {raise_rows: 5, hold_rows: 10, release_rows: 10, clear_ratio: 0.9}"""
+  # alarm: {raise_rows: 5, hold_rows: 10, release_rows: 10, clear_ratio: 0.9, peak_ratio: 0, settle_rows: 0,
+  #         settle_ratio: 0},
+  # baseline: {follow_rows: 5000}, where the centre is to follow the machine (docs/baseline.md)"""
 
 _SCORE = """Scores the rows of a CSV file one by one, as a gateway would, and writes one line a row to standard output:
 time, score, threshold, warming, anomaly, and each input's share. What was found goes to standard error."""
@@ -87,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--from", default="", metavar="TIME", dest="from_", help="of a host: the first time")
     train.add_argument("--to", default="", metavar="TIME", help="of a host: the last time (default: now)")
     train.add_argument("--no-plots", action="store_true", help="a card without its three pictures")
-    inspect = commands.add_parser("inspect", help="what a model file says of itself")
+    inspect = commands.add_parser(
+        "inspect", help="what a model file says of itself: one that scores, or of remaining life"
+    )
     inspect.add_argument("file", metavar="FILE", help="an ONNX file, or the name of a packaged model")
     inspect.add_argument("--json", action="store_true", help="one JSON object instead of text")
     registry_cli.add_to(commands)
@@ -114,46 +119,20 @@ def _train(call: argparse.Namespace) -> int:
     )
     said = trained.manifest
     print(f"{out}: {len(trained.content)} bytes, threshold {said.threshold:g} for {said.false_alarms.statement}")
-    print(_held_out(said))
+    print(inspection.held_out(said.false_alarms))
     print(f"{files[0]}: the card" + (f", with {', '.join(file.name for file in files[1:])}" if files[1:] else ""))
     return 0
 
 
 def _inspect(file: str, *, as_json: bool) -> int:
     path = runtime.resolve(file, Path())
-    said = manifest.read(path)
+    said = inspection.read(path)
     if as_json:
-        print(json.dumps(asdict(said), indent=2, ensure_ascii=False))
+        print(json.dumps(inspection.as_json(said), indent=2, ensure_ascii=False))
         return 0
-    print(f"{said.name} version {said.version} ({path})")
-    print(f"  detector      {said.detector}; a row every {said.period_s:g} s; warm-up {said.warm_up_rows} rows")
-    for each in said.inputs:
-        print(
-            f"  input         {each.name} [{each.unit or '1'}]: usually {each.centre:.6g}, spread {each.spread:.4g}"
-            + (f"; follows {', '.join(each.follows)}" if each.follows else "")
-        )
-    rate = said.false_alarms
-    print(f"  threshold     {said.threshold:g} for {rate.statement} ({duration(rate.rows * said.period_s)})")
-    print(f"                {rate.method}")
-    print(f"                {_held_out(said)}")
-    for point in rate.curve:
-        print(f"  or            {point.threshold:g} for one in {duration(point.rows * said.period_s)}")
-    rule = said.alarm
-    print(
-        f"  alarm         after {rule.raise_rows} rows, at least {rule.hold_rows}, "
-        f"ends after {rule.release_rows} rows below {rule.clear_ratio:g} of the threshold"
-    )
-    print(f"  trained on    {said.training.source}")
-    print(f"                {said.training.window}, {said.training.rows} rows, SHA-256 {said.training.sha256}")
-    print(f"  signature     {said.signature or 'none'}")
-    print(f"  missing tag   {'left out, and said' if said.takes_missing else 'no score'}")
+    for line in inspection.lines(said, path):
+        print(line)
     return 0
-
-
-def _held_out(said: Manifest) -> str:
-    rate = said.false_alarms
-    due = rate.held_out_rows / rate.rows
-    return f"held out: {rate.held_out_alarms} false alarms in {rate.held_out_rows} normal rows ({due:.1f} were due)"
 
 
 def _score(call: argparse.Namespace) -> int:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from models.alarm_logic import AlarmRule
-from models.detectors import DETECTORS, checked, parameters
+from models.baseline import BaselineRule
+from models.detectors import DETECTORS, SINGLE_SERIES, check_inputs, checked, parameters
 from wire.errors import ConfigError
 from wire.ids import check_id, check_tag_name
+
+# Temperatures: hours of sun are no fault of the machine.
+THERMAL_UNITS = frozenset({"Cel", "K", "[degF]"})
 
 
 class _Frozen(BaseModel):
@@ -40,9 +46,41 @@ class AlarmSetting(_Frozen):
     hold_rows: int = Field(default=10, ge=0)
     release_rows: int = Field(default=10, ge=1)
     clear_ratio: float = Field(default=0.9, gt=0, le=1)
+    peak_ratio: float = Field(default=0.0, ge=0, lt=1)
+    settle_rows: int = Field(default=0, ge=0)
+    settle_ratio: float = Field(default=0.0, ge=0, le=1)
 
     def rule(self) -> AlarmRule:
         return AlarmRule(**self.model_dump())
+
+
+class BaselineSetting(_Frozen):
+    """See baseline.BaselineRule. slow: None for the inputs with a unit of temperature, where slow_follow_rows is
+    given."""
+
+    follow_rows: float = Field(ge=1, allow_inf_nan=False)
+    slow: tuple[str, ...] | None = Field(default=None, strict=False)
+    slow_follow_rows: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    settle_follow_rows: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    spread_rows: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    spread_most: float = Field(default=2.0, ge=1, allow_inf_nan=False)
+    reach: float = Field(default=3.0, gt=0, allow_inf_nan=False)
+    drift_notice: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    own_rows: int = Field(default=0, ge=0)
+    own_reach: float = Field(default=20.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> BaselineSetting:
+        self.rule(())  # its own checks, in its own words
+        return self
+
+    def rule(self, inputs: Sequence[InputSetting]) -> BaselineRule:
+        """Raises ValueError."""
+        slow = self.slow
+        if slow is None:
+            thermal = [each.name for each in inputs if each.unit in THERMAL_UNITS]
+            slow = tuple(thermal) if self.slow_follow_rows else ()
+        return BaselineRule(**{**self.model_dump(), "slow": slow})
 
 
 class Settings(_Frozen):
@@ -70,6 +108,19 @@ class Settings(_Frozen):
     hold_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     warm_up_rows: int = Field(default=20, ge=0)
     alarm: AlarmSetting = AlarmSetting()
+    baseline: BaselineSetting | None = None
+
+    @property
+    def rule(self) -> AlarmRule:
+        """When an alarm is raised. A single series' detector tells an anomaly once, in one row: that row raises it,
+        unless the file says otherwise, which is refused."""
+        if self.detector in SINGLE_SERIES and "raise_rows" not in self.alarm.model_fields_set:
+            return replace(self.alarm.rule(), raise_rows=1)
+        return self.alarm.rule()
+
+    @property
+    def baseline_rule(self) -> BaselineRule | None:
+        return None if self.baseline is None else self.baseline.rule(self.inputs)
 
     @field_validator("name")
     @classmethod
@@ -132,7 +183,31 @@ def read_settings(path: Path) -> Settings:
             ]
         ) from faults
     _check_detector(settings, path, tree)
+    _check_together(settings, path, tree)
     return settings
+
+
+def _check_together(settings: Settings, path: Path, tree: Any) -> None:
+    """Raises ConfigError where two sections do not go together."""
+    problems: list[tuple[tuple[str, ...], str]] = []
+    try:
+        check_inputs(settings.detector, len(settings.inputs))
+    except ValueError as fault:
+        problems.append((("inputs",), str(fault)))
+    if settings.detector in SINGLE_SERIES and settings.rule.raise_rows > 1:
+        words = f"must be 1: {settings.detector} tells an anomaly once, in one row (got {settings.rule.raise_rows})"
+        problems.append((("alarm", "raise_rows"), words))
+    baseline = settings.baseline
+    if baseline is not None:
+        names = [each.name for each in settings.inputs]
+        unknown = sorted(set(baseline.slow or ()) - set(names))
+        if unknown:
+            words = f"names no input: {', '.join(unknown)}; there are: {', '.join(names)}"
+            problems.append((("baseline", "slow"), words))
+        if settings.detector in SINGLE_SERIES:
+            problems.append((("baseline",), f"{settings.detector} follows its series by itself: leave this out"))
+    if problems:
+        raise ConfigError([f"{path}:{_line(tree, where)}: {'.'.join(where)}: {words}" for where, words in problems])
 
 
 def _check_detector(settings: Settings, path: Path, tree: Any) -> None:

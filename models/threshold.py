@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models import alarm_logic
-from models.alarm_logic import AlarmRule, AlarmState
+from models.alarm_logic import AlarmRule
 from wire.block import FloatArray
 from wire.errors import ModelError
 
@@ -45,7 +45,8 @@ class Fit(NamedTuple):
 
 class Tail(NamedTuple):
     """The upper tail of normal scores. level: from where it is fitted. shape, scale: of the generalised Pareto
-    distribution. peaks: separate ones above the level, in `seen` rows of which the highest had the score `highest`."""
+    distribution. peaks: separate ones above the level, in `seen` rows of which the highest had the score `highest`.
+    least: no threshold lies below it."""
 
     level: float
     shape: float
@@ -53,6 +54,7 @@ class Tail(NamedTuple):
     peaks: int
     seen: int
     highest: float
+    least: float = 0.0
 
     def at(self, rows_per_false_alarm: float) -> float:
         """The level that normal operation reaches once in so many rows."""
@@ -66,11 +68,13 @@ class Tail(NamedTuple):
         if rows_per_false_alarm >= self.seen:
             # Less than one alarm was due in these rows: the threshold cannot lie inside of what they showed.
             found = max(found, self.highest)
-        return float(f"{found:.6g}")
+        return float(f"{max(found, self.least):.6g}")
 
     def rates(self, stated: int) -> list[float]:
         """Rows per false alarm for a curve: 1, 2, 5, 10, ..., and the stated one; from where the tail begins to ten
         times what was seen, for further out nothing vouches."""
+        if self.peaks == 0:
+            return [float(stated)]
         first, last = max(_SHORTEST, math.ceil(self.seen / self.peaks)), max(_FURTHEST * self.seen, stated)
         steps = {float(part * 10**power) for power in range(2, 12) for part in (1, 2, 5)}
         return sorted(rows for rows in steps | {float(first), float(last), float(stated)} if first <= rows <= last)
@@ -100,8 +104,11 @@ def fit(pieces: list[FloatArray], rule: AlarmRule, rows_per_false_alarm: int) ->
     return told(tail(pieces, rule), rows_per_false_alarm)
 
 
-def tail(pieces: list[FloatArray], rule: AlarmRule) -> Tail:
-    """The tail of normal scores; pieces as for fit. Raises ModelError when too short."""
+def tail(pieces: list[FloatArray], rule: AlarmRule, least: float = 0.0) -> Tail:
+    """The tail of normal scores; pieces as for fit. Raises ModelError when too short.
+
+    least: what a detector whose normal score is 0 nearly always must reach at least; with it, no peak at all will do.
+    """
     lasting = [sustained(piece, rule.raise_rows) for piece in pieces if len(piece) >= rule.raise_rows]
     seen = sum(len(piece) for piece in lasting)
     if seen < MIN_SCORES:
@@ -114,14 +121,19 @@ def tail(pieces: list[FloatArray], rule: AlarmRule) -> Tail:
         peaks = np.concatenate([peaks_over(level, piece, gap) for piece in lasting])
         if peaks.size >= _PEAKS_FOR_SHAPE:
             break
+    if peaks.size == 0 and least > 0.0:
+        return Tail(least, 0.0, 0.0, 0, seen, float(everything.max()), least)
     if peaks.size == 0:
         raise ModelError("the scores of the normal data do not vary: no threshold can be set from them")
     shape, scale = _pareto(np.sort(peaks - level))
-    return Tail(level, shape, scale, int(peaks.size), seen, float(everything.max()))
+    return Tail(level, shape, scale, int(peaks.size), seen, float(everything.max()), least)
 
 
 def told(found: Tail, rows_per_false_alarm: int) -> Fit:
     """The threshold for a rate, and how sure it is."""
+    if found.peaks == 0:
+        method = f"none of {found.seen} normal rows surprised it: the least threshold, whose true rate cannot be told"
+        return Fit(found.at(rows_per_false_alarm), 0, method)
     many = found.peaks >= _PEAKS_FOR_SHAPE
     kind = f"generalised Pareto tail (shape {found.shape:.2f})" if many else "exponential tail"
     method = f"{kind} fitted to {found.peaks} separate peaks in {found.seen} normal rows"
@@ -129,7 +141,10 @@ def told(found: Tail, rows_per_false_alarm: int) -> Fit:
         method += f"; reaches {rows_per_false_alarm / found.seen:.1f} times beyond what was seen"
     if not many or found.seen < _INTERVALS_FOR_TRUST * rows_per_false_alarm:
         method += "; from so little, the true rate may be several times higher or lower"
-    return Fit(found.at(rows_per_false_alarm), found.peaks, method)
+    reached = found.at(rows_per_false_alarm)
+    if reached == found.least:
+        method += "; the threshold is the least one, so that fewer false alarms are due"
+    return Fit(reached, found.peaks, method)
 
 
 def _pareto(excess: FloatArray) -> tuple[float, float]:
@@ -148,6 +163,7 @@ def count_alarms(scores: FloatArray, rule: AlarmRule, threshold: float) -> int:
     """How often these scores raise an alarm, with the run-time's own logic.
 
     While calm only rows with raise_rows scores in a row at or above the threshold matter: the others are leapt over.
+    What the tags come back to (peak_ratio) is judged by the score, for more is not known here.
     """
     scores = scores[~np.isnan(scores)]  # they change nothing
     if len(scores) < rule.raise_rows:
@@ -158,11 +174,10 @@ def count_alarms(scores: FloatArray, rule: AlarmRule, threshold: float) -> int:
         ahead = starts[np.searchsorted(starts, at) :]
         if not ahead.size:
             return alarms
-        alarms += 1
-        at = int(ahead[0]) + rule.raise_rows
-        state = AlarmState(True, 0, 1)
-        while state.raised and at < len(scores):
-            state = alarm_logic.step(rule, state, float(scores[at]), threshold)
+        at, state = int(ahead[0]), alarm_logic.CALM
+        while at < len(scores):
+            before, state = state, alarm_logic.step(rule, state, float(scores[at]), threshold)
             at += 1
-        if state.raised:
-            return alarms
+            alarms += state.raised and not before.raised
+            if not (state.raised or state.streak or state.settling):
+                break

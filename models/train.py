@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from models import detectors, threshold
 from models.detectors.detector import Detector, Scored
 from models.export import export
 from models.history import History, check_period
-from models.judge import Judge
+from models.judge import Following, Judge
 from models.manifest import Calibrated, FalseAlarms, Input, Manifest, Training, duration
 from models.runtime import load
 from models.settings import Settings
@@ -25,6 +25,10 @@ from wire.errors import ModelError
 _FOLDS = 5
 # The file is float32, the reference float64.
 _AGREEMENT = 1e-4
+# A single series' detector gives 0 to nearly every normal row. One span that leaves its range by 3 % of its width is
+# less than this (novelty.py), and so is a value that comes every other row (tail.py); it is also the threshold of range
+# novelty on the public half of NAB.
+_LEAST_OF_SERIES = 0.023
 
 Told = Callable[[str, float], None]
 """(what is done now, part of the whole that is done)."""
@@ -66,7 +70,7 @@ def rows_needed(settings: Settings) -> int:
 
 def _lost(settings: Settings) -> int:
     """Rows of each stretch that give no score."""
-    return settings.warm_up_rows + settings.alarm.raise_rows - 1
+    return settings.warm_up_rows + settings.rule.raise_rows - 1
 
 
 def train(settings: Settings, history: History, path: Path | str, told: Told = _quiet) -> Trained:
@@ -75,7 +79,12 @@ def train(settings: Settings, history: History, path: Path | str, told: Told = _
     _check_columns(settings, history.rows, path)
     pieces = _usable(settings, history, path)
     told("fitting", 0.0)
-    judge, tail, scored = _fit(settings, pieces, path)
+    judge, scored = _fit(settings, pieces, path)
+    checks = _held_out(settings, pieces, path, told)
+    # What a single series' detector was fitted to does not surprise it: its threshold comes from the held-out rows.
+    apart = settings.detector in detectors.SINGLE_SERIES
+    counted = [part for check in checks for part in check.judged] if apart else _counted(settings, scored)
+    tail = threshold.tail(counted, settings.rule, _LEAST_OF_SERIES if apart else 0.0)
     fit = threshold.told(tail, settings.false_alarm_every_rows)
     reach = judge.detector.reach()
     deaf = [settings.inputs[int(i)].name for i in np.flatnonzero(reach <= fit.threshold)]
@@ -86,7 +95,7 @@ def train(settings: Settings, history: History, path: Path | str, told: Told = _
         )
     # A rate whose threshold some input could never reach alone is not offered.
     rates = [rows for rows in tail.rates(settings.false_alarm_every_rows) if tail.at(rows) < float(reach.min())]
-    held_out_rows, alarms = _held_out(settings, pieces, path, rates, told)
+    held_out_rows, alarms = _alarms(settings, checks, {*rates, float(settings.false_alarm_every_rows)}, apart=apart)
     all_rows = np.concatenate([piece.rows for piece in pieces])
     centre, spread = usual(judge.detector, all_rows)
     follows = followed(all_rows, [each.name for each in settings.inputs])
@@ -109,7 +118,7 @@ def train(settings: Settings, history: History, path: Path | str, told: Told = _
             fit.method,
             tuple(Calibrated(rows, tail.at(rows), alarms[rows]) for rows in rates),
         ),
-        alarm=settings.alarm.rule(),
+        alarm=settings.rule,
         training=Training(
             settings.source,
             f"{settings.time_column} {history.times[0]} to {history.times[-1]}",
@@ -117,6 +126,7 @@ def train(settings: Settings, history: History, path: Path | str, told: Told = _
             history.sha256,
         ),
         takes_missing=judge.takes_missing,
+        baseline=settings.baseline_rule,
     )
     told("writing", 0.95)
     content = export(judge.detector.graph(), manifest)
@@ -131,6 +141,7 @@ def write(trained: Trained, out: Path, proof: FloatArray, clocks: FloatArray | N
     except OSError as fault:
         raise ModelError(f"{out}: cannot be written: {fault.strerror}") from fault
     running = load(out).start()
+    running.baseline = None  # the reference is that of the graph, whose centre stands still
     scores = np.array([running.score(row, (c[0], c[1])).score for row, c in zip(proof, clocks, strict=True)])
     wanted = Judge(trained.detector, trained.manifest.period_s).score(proof, clocks).scores
     worst = float(np.max(np.abs(scores - wanted) / (1.0 + wanted)))
@@ -154,33 +165,61 @@ def _usable(settings: Settings, history: History, path: Path | str) -> list[Piec
     return [Piece(history.rows[at], clocks[at], history.seconds[at]) for at in stretches]
 
 
-def _fit(
-    settings: Settings, pieces: Sequence[Piece], path: Path | str
-) -> tuple[Judge, threshold.Tail, list[Scored]]:  # fmt: skip
+def _fit(settings: Settings, pieces: Sequence[Piece], path: Path | str) -> tuple[Judge, list[Scored]]:
+    """A fitted detector, and the scores of what it was fitted to."""
     constant = np.ptp(np.concatenate([piece.rows for piece in pieces]), axis=0) == 0
     if constant.any():
         names = ", ".join(settings.inputs[int(i)].name for i in np.flatnonzero(constant))
         raise ModelError(
             f"{path}: {names}: constant over most of the history; leave it out of `inputs`, or give more data"
         )
-    detector = detectors.fit(
-        settings.detector,
-        [piece.rows for piece in pieces],
-        detectors.checked(settings.detector, settings.detector_settings),
+    given = detectors.Given(
         period_s=settings.period_s,
         seed=settings.seed,
         clocks=[piece.clocks for piece in pieces],
+        inputs=[(each.name, each.unit) for each in settings.inputs],
+        rule=settings.rule,
+        every_rows=settings.false_alarm_every_rows,
+        warm_up_rows=settings.warm_up_rows,
     )
-    judge = Judge(detector, settings.period_s)
-    scored = [judge.score(piece.rows, piece.clocks) for piece in pieces]
-    tail = threshold.tail([each.scores[settings.warm_up_rows :] for each in scored], settings.alarm.rule())
-    return judge, tail, scored
+    try:
+        detector = detectors.fit(
+            settings.detector,
+            [piece.rows for piece in pieces],
+            detectors.checked(settings.detector, settings.detector_settings),
+            given,
+        )
+    except ModelError as fault:
+        raise ModelError(f"{path}: {fault}") from fault
+    judge = Judge(detector, settings.period_s, _followed(settings, detector, pieces))
+    return judge, [judge.score(piece.rows, piece.clocks) for piece in pieces]
 
 
-def _held_out(
-    settings: Settings, pieces: Sequence[Piece], path: Path | str, rates: Sequence[float], told: Told
-) -> tuple[int, dict[float, int]]:  # fmt: skip
-    """(rows judged, rate -> alarms in them): each contiguous fifth, judged by a model that did not see it."""
+def _followed(settings: Settings, detector: Detector, pieces: Sequence[Piece]) -> Following | None:
+    """The managed baseline as the runtime will have it, for one asset whose own centre is that of the model."""
+    rule = settings.baseline_rule
+    if rule is None:
+        return None
+    centre, spread = usual(detector, np.concatenate([piece.rows for piece in pieces]))
+    inputs = [Input(each.name, each.unit, float(centre[i]), float(spread[i])) for i, each in enumerate(settings.inputs)]
+    return Following(replace(rule, own_rows=0), tuple(inputs), settings.rule)
+
+
+def _counted(settings: Settings, scored: Sequence[Scored]) -> list[FloatArray]:
+    """The scores that count: without warm-up."""
+    return [each.scores[settings.warm_up_rows :] for each in scored]
+
+
+class Fold(NamedTuple):
+    """One part of the held-out check. own: the scores that the model gives to what it was fitted to; judged: those of
+    the rows that it has not seen."""
+
+    own: list[FloatArray]
+    judged: list[FloatArray]
+
+
+def _held_out(settings: Settings, pieces: Sequence[Piece], path: Path | str, told: Told) -> list[Fold]:
+    """Each contiguous fifth, judged by a model that did not see it."""
     total = sum(len(piece.rows) for piece in pieces)
     folds: list[list[Piece]] = [[] for _ in range(_FOLDS)]
     begin = 0
@@ -189,19 +228,33 @@ def _held_out(
         for fold in np.unique(fold_of_row):
             folds[fold].append(Piece(*(part[fold_of_row == fold] for part in piece)))
         begin += len(piece.rows)
-    rule = settings.alarm.rule()
-    rows = 0
-    alarms = dict.fromkeys([*rates, float(settings.false_alarm_every_rows)], 0)
+    found = []
     for fold, held_out in enumerate(folds):
         told(f"held-out check {fold + 1} of {_FOLDS}", (fold + 1) / (_FOLDS + 2))
         rest = [part for other, parts in enumerate(folds) if other != fold for part in parts]
-        judge, tail, _ = _fit(settings, rest, path)
-        for part in held_out:
-            scores = judge.score(part.rows, part.clocks).scores[settings.warm_up_rows :]
-            rows += len(scores)
+        judge, scored = _fit(settings, rest, path)
+        judged = [judge.score(part.rows, part.clocks) for part in held_out]
+        found.append(Fold(_counted(settings, scored), _counted(settings, judged)))
+    return found
+
+
+def _alarms(
+    settings: Settings, folds: Sequence[Fold], rates: Collection[float], *, apart: bool
+) -> tuple[int, dict[float, int]]:
+    """(held-out rows, rate -> alarms in them). Each fold's threshold knows nothing of its own rows: it comes from what
+    its model was fitted to or, apart, from the held-out rows of the others."""
+    alarms = dict.fromkeys(sorted(rates), 0)
+    for fold in folds:
+        others = [part for other in folds if other is not fold for part in other.judged]
+        tail = (
+            threshold.tail(others, settings.rule, _LEAST_OF_SERIES)
+            if apart
+            else threshold.tail(fold.own, settings.rule)
+        )
+        for scores in fold.judged:
             for rate in alarms:
-                alarms[rate] += threshold.count_alarms(scores, rule, tail.at(rate))
-    return rows, alarms
+                alarms[rate] += threshold.count_alarms(scores, settings.rule, tail.at(rate))
+    return sum(len(scores) for fold in folds for scores in fold.judged), alarms
 
 
 def _check_columns(settings: Settings, rows: FloatArray, path: Path | str) -> None:

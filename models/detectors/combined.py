@@ -1,8 +1,8 @@
 """Several detectors in one graph: the one that is furthest over its own threshold speaks.
 
 score = max(score of a member / its threshold), so that 1 is the threshold of the whole; shares and deviations are those
-of that member. The thresholds stand for the same false-alarm rate each, set apart: adding members raises the rate of
-the whole, at most by their number.
+of that member, the latter in the spreads and from the centre of the first member. The thresholds stand for the same
+false-alarm rate each, set apart: adding members raises the rate of the whole, at most by their number.
 """
 
 from __future__ import annotations
@@ -30,6 +30,31 @@ class Combined:
         if len(self.members) < 2 or len(self.members) != len(self.thresholds) or min(self.thresholds) <= 0.0:
             raise ValueError("give two or more detectors, and a threshold above 0 for each")
 
+    @property
+    def centre(self) -> FloatArray | None:
+        """Of the first member, where it has one."""
+        found: FloatArray | None = getattr(self.members[0], "centre", None)
+        return found
+
+    @property
+    def scale(self) -> FloatArray | None:
+        """Of the first member, where it has one."""
+        found: FloatArray | None = getattr(self.members[0], "scale", None)
+        return found
+
+    def _translation(self, member: Detector) -> tuple[FloatArray, FloatArray] | None:
+        """(factor, offset) from a member's deviations to those of the first; None where they are the same."""
+        mine, ours = ((getattr(each, "centre", None), getattr(each, "scale", None)) for each in (member, self))
+        if mine[0] is None or mine[1] is None or ours[0] is None or ours[1] is None:
+            return None
+        if np.array_equal(mine[0], ours[0]) and np.array_equal(mine[1], ours[1]):
+            return None
+        return rounded(mine[1] / ours[1]), rounded((mine[0] - ours[0]) / ours[1])
+
+    def _deviations(self, member: Detector, own: FloatArray) -> FloatArray:
+        to = self._translation(member)
+        return own if to is None else own * to[0] + to[1]
+
     def reach(self) -> FloatArray:
         """Shape (n,): the highest score that each input alone can cause, with the member that it moves most."""
         every = [each.reach() / threshold for each, threshold in zip(self.members, self.thresholds, strict=True)]
@@ -42,7 +67,10 @@ class Combined:
         scores = np.stack([each.scores / threshold for each, threshold in zip(told, self.thresholds, strict=True)])
         loudest, at = scores.argmax(axis=0), np.arange(len(rows))
         shares = np.stack([each.shares for each in told])[loudest, at]
-        return Scored(scores.max(axis=0), shares, np.stack([each.deviations for each in told])[loudest, at])
+        deviations = np.stack(
+            [self._deviations(member, each.deviations) for member, each in zip(self.members, told, strict=True)]
+        )
+        return Scored(scores.max(axis=0), shares, deviations[loudest, at])
 
     def graph(self) -> onnx.GraphProto:
         """The members' graphs beside one another, their states under names of their own."""
@@ -50,6 +78,7 @@ class Combined:
         constants: list[onnx.TensorProto] = []
         inputs: list[onnx.ValueInfoProto] = []
         states: list[onnx.ValueInfoProto] = []
+        told: list[str] = []
         n = 0
         for i, (member, threshold) in enumerate(zip(self.members, self.thresholds, strict=True)):
             prefix = f"m{i}_"
@@ -65,12 +94,20 @@ class Combined:
                 numpy_helper.from_array(rounded(np.array([threshold])).astype("<f4"), f"{prefix}threshold")
             )
             nodes.append(helper.make_node("Div", [prefix + SCORE, f"{prefix}threshold"], [f"over_{i}"]))
-        best: tuple[str, str, str] = ("over_0", "m0_" + SHARES, "m0_" + DEVIATIONS)
+            told.append(prefix + DEVIATIONS)
+            to = self._translation(member)
+            if to is not None:
+                for what, value in zip(("to_factor", "to_offset"), to, strict=True):
+                    constants.append(numpy_helper.from_array(value.astype("<f4"), prefix + what))
+                scaled, told[i] = prefix + "to_scaled", prefix + "translated"
+                nodes.append(helper.make_node("Mul", [prefix + DEVIATIONS, prefix + "to_factor"], [scaled]))
+                nodes.append(helper.make_node("Add", [scaled, prefix + "to_offset"], [told[i]]))
+        best: tuple[str, str, str] = ("over_0", "m0_" + SHARES, told[0])
         last = len(self.members) - 1
         for i in range(1, len(self.members)):
             names = (SCORE, SHARES, DEVIATIONS) if i == last else (f"score_{i}", f"shares_{i}", f"deviations_{i}")
             nodes.append(helper.make_node("Greater", [f"over_{i}", best[0]], [f"louder_{i}"]))
-            new = (f"over_{i}", f"m{i}_" + SHARES, f"m{i}_" + DEVIATIONS)
+            new = (f"over_{i}", f"m{i}_" + SHARES, told[i])
             for mine, theirs, gives in zip(new, best, names, strict=True):
                 nodes.append(helper.make_node("Where", [f"louder_{i}", mine, theirs], [gives]))
             best = names

@@ -7,6 +7,7 @@ rows earlier. What is below the floor of its kind of sensor is no change at all:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ _CHANGED = 5.0
 _COARSE, _STEP_PART = 100, 0.1
 _EPSILON = 1e-12
 # One wild value alone stays just below the threshold, however wild.
-_ALONE = 0.95
+ALONE = 0.95
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,31 @@ class Level:
         floors: shape (n,), the least spread of each tag in its unit; parts: the same as a part of its usual value.
         Raises ValueError where there are too few rows.
         """
-        if len(rows) < settings.rows_needed:
-            raise ValueError(f"needs {settings.rows_needed} rows (got {len(rows)})")
+        return cls.of_pieces([rows], settings, floors, parts)
+
+    @classmethod
+    def of_pieces(
+        cls, pieces: Sequence[FloatArray], settings: LevelSettings, floors: FloatArray, parts: FloatArray
+    ) -> Level:  # fmt: skip
+        """As fit, from several stretches, the newest one last; those too short for a lag say nothing."""
+        shortest = settings.smoothing_rows + settings.lag_rows
+        pieces = [piece for piece in pieces if len(piece) > shortest]
+        if sum(map(len, pieces)) < settings.rows_needed:
+            raise ValueError(f"needs {settings.rows_needed} rows (got {sum(map(len, pieces))})")
         gain = float(rounded(np.array(2.0 / (settings.smoothing_rows + 1))))
-        smooth = smoothed(rows, gain)
-        centre = rounded(np.median(smooth[-settings.centre_rows :], axis=0))
-        settled = smooth[settings.smoothing_rows :]
+        smooth = [smoothed(piece, gain) for piece in pieces]
+        centre = rounded(np.median(np.concatenate(smooth)[-settings.centre_rows :], axis=0))
+        settled = [each[settings.smoothing_rows :] for each in smooth]
         wander = _wander(settled, settings.lag_rows)
-        late = _wander(settled[-settings.centre_rows :], settings.lag_rows)
+        late = _wander(_last(settled, settings.centre_rows), settings.lag_rows)
         spread = np.where(wander > _CHANGED * late, late, wander)
-        noise = np.diff(rows, axis=0).std(axis=0) / np.sqrt(2.0) * np.sqrt(gain / (2.0 - gain))
+        steps = np.concatenate([np.diff(piece, axis=0) for piece in pieces])
+        noise = steps.std(axis=0) / np.sqrt(2.0) * np.sqrt(gain / (2.0 - gain))
         least = np.maximum(floors, parts * np.abs(centre))
-        spread = np.maximum.reduce([spread, noise, _STEP_PART * _steps(rows), least])
+        spread = np.maximum.reduce([spread, noise, _STEP_PART * _steps(np.concatenate(pieces)), least])
         # A column that never moved: any change is one.
         spread = np.where(spread > 0.0, spread, np.maximum(1e-3 * np.abs(centre), 1e-6))
-        ceiling = float(rounded(np.array(_ALONE * settings.threshold / gain)))
+        ceiling = float(rounded(np.array(ALONE * settings.threshold / gain)))
         return cls(Smoothing(centre, rounded(spread), gain, ceiling))
 
     def reach(self) -> FloatArray:
@@ -103,10 +114,22 @@ class Level:
         return self.smoothing.graph("level", nodes, {"epsilon": np.array([_EPSILON])}, {})
 
 
-def _wander(smooth: FloatArray, lag: int) -> FloatArray:
+def _wander(smooth: Sequence[FloatArray], lag: int) -> FloatArray:
     """Standard deviation of each column against itself `lag` rows earlier, deaf to the wildest tenth."""
-    spread: FloatArray = np.percentile(np.abs(smooth[lag:] - smooth[:-lag]), _QUANTILE, axis=0) / _OF_NORMAL
+    apart = np.concatenate([np.abs(each[lag:] - each[:-lag]) for each in smooth])
+    spread: FloatArray = np.percentile(apart, _QUANTILE, axis=0) / _OF_NORMAL
     return spread
+
+
+def _last(pieces: Sequence[FloatArray], rows: int) -> list[FloatArray]:
+    """The last rows of all pieces together, as pieces."""
+    taken = [pieces[-1][-rows:]]
+    for piece in reversed(pieces[:-1]):
+        rows -= len(taken[0])
+        if rows <= 0:
+            break
+        taken.insert(0, piece[-rows:])
+    return taken
 
 
 def _steps(rows: FloatArray) -> FloatArray:

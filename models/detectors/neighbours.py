@@ -9,10 +9,12 @@ is the distance, divided by the level that normal rows exceed once in a hundred;
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import onnx
 from onnx import helper
+from pydantic import Field
 
 from models.detectors.detector import Scored, rounded
 from models.detectors.pca import smoothing_of
@@ -41,7 +43,12 @@ class Neighbours:
         return self.smoothing.scale
 
     @classmethod
-    def fit(cls, pieces: list[FloatArray], smoothing_rows: int, memory_rows: int = 64) -> Neighbours:
+    def fit(
+        cls,
+        pieces: list[FloatArray],
+        smoothing_rows: Annotated[int, Field(ge=1, le=1000)] = 5,
+        memory_rows: Annotated[int, Field(ge=1, le=500)] = 64,
+    ) -> Neighbours:
         """From normal rows: contiguous stretches, each of shape (n_rows, n), without NaN, no column constant."""
         smoothing = smoothing_of(pieces, smoothing_rows)
         z = np.concatenate([smoothing.deviations(piece) for piece in pieces])

@@ -10,10 +10,12 @@ the two can be compared: score = max(T / limit of T, Q / limit of Q). Shares are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import onnx
 from onnx import helper
+from pydantic import Field
 
 from models.detectors.detector import Scored, rounded
 from models.detectors.robust_distance import RobustDistance
@@ -47,7 +49,7 @@ class Pca:
         return self.smoothing.scale
 
     @classmethod
-    def fit(cls, pieces: list[FloatArray], smoothing_rows: int) -> Pca:
+    def fit(cls, pieces: list[FloatArray], smoothing_rows: Annotated[int, Field(ge=1, le=1000)] = 5) -> Pca:
         """From normal rows: contiguous stretches, each of shape (n_rows, n), n at least 2, no NaN, none constant."""
         smoothing = smoothing_of(pieces, smoothing_rows)
         z = np.concatenate([smoothing.deviations(piece) for piece in pieces])

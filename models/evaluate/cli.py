@@ -15,7 +15,7 @@ _EVALUATE = """Runs a public benchmark: fits models, exports them as ONNX files,
 judge the rows one by one. The data is not part of Gaugeline; each benchmark says where it is from and how it must lie.
 
   gaugeline models evaluate skab --data SKAB/data --out /tmp/skab [--drop 40] [--json]
-  gaugeline models evaluate nab --data NAB/data --out /tmp/nab [--json]
+  gaugeline models evaluate nab --data NAB/data --out /tmp/nab [--detector NAME] [--json]
   gaugeline models evaluate cmapss --train train_FD001.txt --test test_FD001.txt --out FD001.csv [--json]
   gaugeline models evaluate skab --help"""
 

@@ -51,7 +51,8 @@ THERMAL_SPREAD_K = 2.0
 VIBRATION_SPREAD_PART = 0.01
 
 THRESHOLD = 4.4
-SMOOTHING_ROWS, LAG_ROWS, CENTRE_ROWS = 20, 50, 200  # see level.LevelSettings
+# See detectors/level.py.
+SMOOTHING_ROWS, LAG_ROWS, CENTRE_ROWS = 20, 50, 200
 ALARM = AlarmRule(
     raise_rows=2, hold_rows=80, release_rows=10, clear_ratio=0.4, peak_ratio=0.4, settle_rows=80, settle_ratio=0.8
 )
@@ -168,8 +169,9 @@ def model_of(calibration: FloatArray, period_s: float, source: str, sha256: str 
     units = np.array(list(COLUMNS.values()))
     floors = np.where(units == "Cel", THERMAL_SPREAD_K, 0.0)
     parts = np.where(units == "[g]", VIBRATION_SPREAD_PART, 0.0)
+    settings = LevelSettings(SMOOTHING_ROWS, LAG_ROWS, CENTRE_ROWS, THRESHOLD)
     try:
-        detector = Level.fit(whole, LevelSettings(SMOOTHING_ROWS, LAG_ROWS, CENTRE_ROWS, THRESHOLD), floors, parts)
+        detector = Level.fit(whole, settings, floors, parts)
     except ValueError as fault:
         raise ModelError(
             f"{source}: of its first {CALIBRATION_ROWS} rows {len(whole)} are whole; it {fault}"
