@@ -29,6 +29,8 @@ def run_page(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         for line in block.splitlines():
             program, *words = shlex.split(line)
             assert program == "gaugeline"
+            if words[0] != "models":
+                continue  # what a running gateway is asked: tests/gateway/test_baselines.py
             code = gaugeline.main(words)
             told = capsys.readouterr()
             assert code == 0, f"{line}: {told.err}"

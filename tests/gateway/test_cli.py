@@ -163,7 +163,7 @@ async def test_a_running_gateway_is_asked_and_never_disturbed(mosquitto: Mosquit
             code, _, err = await output("run", str(site))
             assert (code, f"pid {process.pid}" in err, "Traceback" in err) == (1, True, False)
             answer = await ask(load_site(site).outbox.path, {"cmd": "dance"})
-            assert answer == {"error": "commands are status, outbox, latest, write, reload"}
+            assert answer == {"error": "commands are status, outbox, latest, write, model, reload"}
 
 
 async def test_read_polls_the_devices_itself_when_no_gateway_runs(tmp_path: Path) -> None:
