@@ -29,7 +29,7 @@ class Facts:
 
     said: the newest counters per epoch. above: sums of ledger entries with numbers above the counters' (all of
     them, where there are no counters yet). settled: sums of entries that the gateway lists as unconfirmed. evicted:
-    sums of entries that a drop or thin record names. letters: dead samples of keyed batches, by (batch, device).
+    sums of entries that a drop or thin record names which the counters cover. letters: dead samples of keyed batches, by (batch, device).
     """
 
     said: dict[EpochId, EpochSaid] = field(default_factory=dict)
@@ -134,23 +134,27 @@ class Audit:
                 facts.above[node, epoch] = await self.ledger.sums(node, epoch, [(counted_to + 1, LAST)])
             if said is not None and said.unconfirmed:
                 facts.settled[node, epoch] = await self.ledger.sums(node, epoch, said.unconfirmed)
-        for record in await self.state.records("drop"):
+        for record in await self._counted("drop", facts):
             drop = DropRecord.model_validate(record.content)
             sums = await self.ledger.sums(record.key.node, drop.epoch, drop.numbers)
             if drop.device in sums:
                 facts.evicted.append((record.key.node, drop.device, sums[drop.device]))
-        facts.evicted += await self._thinned()
+        facts.evicted += await self._thinned(facts)
         facts.gaps = await self.state.records("gap")
         await self._letters(facts)
         return facts
 
-    async def _thinned(self) -> list[tuple[NodeId, str, Sums]]:
+    async def _counted(self, kind: str, facts: Facts) -> list[Record]:
+        """The records whose samples the counters know as dropped: a record is committed with its counts."""
+        return [r for r in await self.state.records(kind) if r.key.number <= _counted_to(facts, r.key)]
+
+    async def _thinned(self, facts: Facts) -> list[tuple[NodeId, str, Sums]]:
         """Samples that were left out of a thinned batch, while the ledger holds a version that still had them.
 
         What the ledger has of a first version, less what the gateway kept of it last.
         """
         kept: dict[tuple[NodeId, str, str], dict[int, int]] = {}
-        for record in await self.state.records("thin"):
+        for record in await self._counted("thin", facts):
             thin = ThinRecord.model_validate(record.content)
             of_epoch = kept.setdefault((record.key.node, thin.epoch, thin.device), {})
             for number, before, after, _ in thin.batches:

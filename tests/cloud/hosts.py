@@ -44,7 +44,7 @@ from wire.host_session import REORDER_MS
 ROOT = Path(__file__).parents[2]
 
 
-async def until(true: Callable[[], Any], timeout_s: float = 10.0) -> None:
+async def until(true: Callable[[], Any], timeout_s: float = 60.0) -> None:
     """Returns once the condition holds. Raises TimeoutError."""
     async with asyncio.timeout(timeout_s):
         while not true():
@@ -76,12 +76,11 @@ class Running:
         said = counters or json.loads(json.dumps(gateway.epoch_counters()))
         await gateway.say_counters(json.dumps({"epochs": [said]}))
         wanted = EpochSaid.model_validate(said)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
-                balance = await self.balance()
                 heard = {c.epoch: EpochSaid.model_validate(c.content) for c in await self.state.counters()}
                 if heard.get(gateway.epoch) == wanted:
-                    return balance
+                    return await self.balance()
                 await asyncio.sleep(0.05)
 
 

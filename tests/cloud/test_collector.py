@@ -73,7 +73,7 @@ async def test_a_batch_that_comes_again_is_confirmed_again_and_stored_once(
         balance = await host.balance_after(gw)
         assert balance.ok
         assert balance.total == Counts(produced=1, stored=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await host.balance()).duplicates != {NODE: 3}:  # written down
                 await asyncio.sleep(0.1)
         assert (await host.balance()).repeated == {(NODE, "pump-1"): 3}
@@ -247,6 +247,7 @@ async def test_gap_and_drop_records_are_kept_and_balanced(
         await gw.record({"kind": "gap", "reason": "killed", "epoch": gw.epoch, "previous": "epoch0", "lines": []})
         broken = await gw.record({"kind": "drop", "numbers": "all"})
         await until(lambda: broken.number in gw.confirmed)
+        assert (await host.balance()).ok, "what was dropped since the gateway's last counters is in no count yet"
         counters = gw.epoch_counters()
         counters["devices"]["pump-1"] = {"produced": 3, "dropped": 3, "suppressed": 9, "refused": 4}
         counters["unconfirmed"] = []
@@ -272,7 +273,7 @@ async def test_malformed_messages_are_counted_and_kept(tmp_path: Path, mosquitto
         await gw.publish(gw.put("pump-1", [row(T0, 1.0)]))
         await until(lambda: gw.confirmed == {1})
         assert host.stats.counters["rejected"] == 3
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(letters := await host.letters.newest()) < 3:
                 await asyncio.sleep(0.1)
         assert {x["kind"] for x in letters} == {"message"}
@@ -323,7 +324,7 @@ async def test_a_node_that_is_gone_for_long_keeps_its_balance(tmp_path: Path, mo
         gw.put("pump-1", [row(T0 + 1, 1.0), row(T0 + 2, 1.0)])
         await host.balance_after(gw)
     async with running(tmp_path, mosquitto.port) as host:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not (balance := await host.balance()).devices:
                 await asyncio.sleep(0.05)
         assert balance.ok
