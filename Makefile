@@ -34,12 +34,7 @@ servers: setup
 	@$(RUN)/python -m tests.sparkplug.foreign
 
 test: servers
-	@rm -f .coverage .coverage.*
-	@status=0; \
-	$(RUN)/python -m pytest -n 4 --dist loadfile -m "not alone" --cov --cov-report= $(ARGS) || status=1; \
-	$(RUN)/python -m pytest -n 2 --dist loadfile -m alone $(ARGS) || status=1; \
-	$(RUN)/python -m coverage report || status=1; \
-	exit $$status
+	@tests/run.sh $(RUN)/python $(ARGS)
 
 lint: setup
 	$(RUN)/ruff check .

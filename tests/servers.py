@@ -29,7 +29,7 @@ def program(name: str) -> str:
     return found
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes] | None = None, timeout_s: float = 20.0) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes] | None = None, timeout_s: float = 60.0) -> None:
     """Returns once something listens. Raises TimeoutError, or RuntimeError when the process has ended."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:

@@ -84,7 +84,7 @@ async def test_every_value_is_the_one_that_was_served(tmp_path: Path) -> None:
         lines = demo_lines({d["id"]: d for d in ready["devices"]})
         none = Scorers([], lines)
         tasks = [asyncio.create_task(run_line(line, notes, now_ms, {}, none, LineStatus())) for line in lines]
-        await notes.until(lambda: len(notes.samples("road-detector")) >= 9 and len(notes.taken) >= 50, 20)
+        await notes.until(lambda: len(notes.samples("road-detector")) >= 9 and len(notes.taken) >= 50, 60)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -62,24 +62,24 @@ async def polled(plant: Plant, kind: str, folder: Path, **rest: Any) -> tuple[li
     if running.done():
         await running
     where, sink = ready.result()[0], Enough(plant)
-    for timeout_s in (0.15, 3.0):  # a machine that is busy gets a second chance
+    for timeout_s in (0.15, 3.0, 10.0):  # a machine that is busy gets another chance
         sink = Enough(plant)
         tcp = kind == "modbus-tcp"
         line = LineSpec(
             "line", "modbus-tcp" if tcp else "modbus-rtu", where.get("host", ""), where["port"], baud=115200,
-            timeout_s=3.0 if tcp else timeout_s, devices=plant.devices,
+            timeout_s=10.0 if tcp else timeout_s, devices=plant.devices,
         )  # fmt: skip
         start = now_ms()
         reading = asyncio.create_task(run_line(line, sink, now_ms, {}, Scorers([], []), LineStatus()))
         waiting = asyncio.create_task(sink.done.wait())
-        await asyncio.wait({reading, waiting}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({reading, waiting}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         assert sink.done.is_set(), "every tag must be told"
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         if not any(s.reason in _LOST for b in sink.blocks for s in b.samples()):
             break
     stop.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 30)
     records = map(json.loads, (folder / "truth.jsonl").read_text().splitlines())
     return sink.blocks, [r for r in records if r["kind"] == "served" and r["t_ms"] >= start]
 

@@ -42,7 +42,7 @@ class Box:
         found: dict[str, Any] = await ask(load_site(self.site).outbox.path, {"cmd": "status"})
         return found
 
-    async def until(self, true: Callable[[dict[str, Any]], Any], timeout_s: float = 30.0) -> dict[str, Any]:
+    async def until(self, true: Callable[[dict[str, Any]], Any], timeout_s: float = 60.0) -> dict[str, Any]:
         """The first status that is so."""
         async with asyncio.timeout(timeout_s):
             while True:

@@ -160,7 +160,7 @@ class SmallGateway:
         metric = Metric(alias=3, ts_ms=T0, datatype=Datatype.STRING, value=text or self.counters())
         await self.say(self.session.data(T0, "", encode(Payload(metrics=(metric,)))))
 
-    async def drain(self, timeout_s: float = 15.0, every_s: float = 0.5) -> None:
+    async def drain(self, timeout_s: float = 60.0, every_s: float = 0.5) -> None:
         """Sends again what is not confirmed, until all is. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while self.open():

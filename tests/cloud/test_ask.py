@@ -113,7 +113,7 @@ def test_the_commands_tell_people_and_machines(
             await gw.drain()
             await gw.mqtt.publish("spBv1.0/plant/NDATA/gw-1", b"\xff")
             await gw.say_counters()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while json.loads(await asyncio.to_thread(host.get, "/api/balance"))["produced"] != 2 or not json.loads(
                     await asyncio.to_thread(host.get, "/api/dead-letters?kind=message")
                 ):

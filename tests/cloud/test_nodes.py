@@ -150,7 +150,7 @@ async def test_nodes_that_are_gone_for_long_are_forgotten_unless_their_balance_i
         assert {n["node"]: n["state"] for n in host.desk.all_nodes()} == {f"plant/{n}": "stale" for n in names}
         now[0] += 3_600_000
         assert await host.forgetting.once() == [], "a day must pass"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(await host.state.births()) < 3:  # written down every two seconds
                 await asyncio.sleep(0.1)
         async with gateways["here"].connected(mosquitto.port):

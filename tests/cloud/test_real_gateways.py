@@ -57,7 +57,7 @@ async def test_a_host_restored_from_an_old_backup_gets_everything_back(
     box = boxes[0]
 
     async def stored(more_than: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await audit(host, capsys))[1].get("stored", 0) <= more_than:
                 await asyncio.sleep(0.1)
 
@@ -85,14 +85,14 @@ async def test_a_host_restored_from_an_old_backup_gets_everything_back(
             shutil.rmtree(folder)
             shutil.copytree(tmp_path / "backup" / folder.name, folder)
         await up()
-        async with asyncio.timeout(30):  # the gateway is back: its counters tell what is missing
+        async with asyncio.timeout(60):  # the gateway is back: its counters tell what is missing
             while True:
                 code, found = await audit(host, capsys)
                 if found["lost"] >= 30:
                     break
                 await asyncio.sleep(0.2)
         assert code == 1
-        async with asyncio.timeout(20):  # new samples stand behind the hole
+        async with asyncio.timeout(60):  # new samples stand behind the hole
             while True:
                 code, window = await audit(host, capsys, "--from", "-1h")
                 if window["missing"]:
@@ -101,7 +101,7 @@ async def test_a_host_restored_from_an_old_backup_gets_everything_back(
         assert (code, window["lost"]) == (1, 0), "what the ledger has, the database has"
         code, asked = await audit(host, capsys, "--refill", "-1h", "now")
         assert (code, asked) == (0, {"asked": ["plant/gw"], "away": []})
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 _, found = await audit(host, capsys)
                 if not found["lost"] and not found["in_flight"]:
@@ -138,7 +138,7 @@ async def test_two_gateways_with_one_id_are_noticed_and_nothing_is_lost_or_doubl
             await box.until(lambda s: s["devices"]["pump"]["confirmed"] and not s["devices"]["pump"]["in_flight"])
             assert await box.stop() == 0
         produced = sum(devices_at_rest(box)["pump"]["produced"] for box in boxes)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (balance := await host.balance()).total.produced < produced or balance.total.lost:
                 await asyncio.sleep(0.1)
         total = balance.total
@@ -163,7 +163,7 @@ async def test_a_slow_database_does_not_cause_a_storm_of_resends(
             slow = counters(await box.status())
             assert slow["resent"] == 0, "0.2 s a write is no reason to send anything again"
             before, way.delay_s = way.writes, 5.0
-            await until(lambda: way.writes > before, 10)
+            await until(lambda: way.writes > before, 60)
             way.delay_s = 0.2
             await asyncio.sleep(6)
             status = await box.until(lambda s: counters(s)["under_way"] <= 4)
@@ -172,7 +172,7 @@ async def test_a_slow_database_does_not_cause_a_storm_of_resends(
             assert 0 < said["resent"] <= 5 / box.period_s, said
             assert said["resent"] < said["published"] / 3, said
             assert await box.stop() == 0
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (balance := await host.balance()).total.in_flight:
                     await asyncio.sleep(0.1)
             assert balance.ok

@@ -80,7 +80,7 @@ async def running_file(path: Path, changes: tuple[str, ...] = ()) -> AsyncIterat
         yield {entry["id"]: entry for entry in ready.result()}
     finally:
         stop.set()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 30)
 
 
 def truth(folder: Path, kind: str, device: str | None = None) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ class Plant:
         status: dict[str, Any] = json.loads(answer.stdout)
         return status
 
-    def wait_stored(self, more_than: int, hosts: Sequence[str] = (), timeout_s: float = 30.0) -> None:
+    def wait_stored(self, more_than: int, hosts: Sequence[str] = (), timeout_s: float = 90.0) -> None:
         """Returns once each host stored more than so many samples."""
         for name in hosts or self.hosts:
             until = time.monotonic() + timeout_s

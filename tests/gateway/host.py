@@ -92,7 +92,7 @@ class Host:
         """What the device sent with a key."""
         return [h for h in self.of("DDATA", device) if h.tag is not None]
 
-    async def until(self, true: Callable[[], bool], at_most_s: float = 30.0) -> None:
+    async def until(self, true: Callable[[], bool], at_most_s: float = 60.0) -> None:
         """Waits for something that the host has heard. Raises TimeoutError."""
         async with asyncio.timeout(at_most_s):
             while not true():

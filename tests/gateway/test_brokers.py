@@ -113,7 +113,7 @@ async def test_a_killed_broker_sends_the_gateway_to_the_one_where_the_host_is_th
             assert await r.uplink.drain(5)
             await until(lambda: found.stats.counters["batches_stored"] >= 20)
             balance = None
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while balance is None or not balance.ok or balance.total.in_flight or balance.total.produced < 42:
                     balance = await found.balance()
                     await asyncio.sleep(0.1)

@@ -43,7 +43,7 @@ async def _read(line: Any, cycles: int, end: FarEnd | None, say: list[bytes]) ->
             assert end is not None
             end.say(data)
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(speak())
         async for _, block in read_cycles([line], cycles, now_ms):
             for s in block.samples():

@@ -162,7 +162,7 @@ async def test_a_gateway_without_broker_and_with_its_port_in_use_runs_on_and_is_
             assert looks.stdout is not None and looks.stderr is not None
             assert b"it has never run here" in await asyncio.wait_for(looks.stderr.readline(), 30)
             async with running(site) as process:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while (status := json.loads(await looks.stdout.readline()))["pid"] is None:
                         pass
                 looks.terminate()

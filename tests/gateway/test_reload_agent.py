@@ -32,7 +32,7 @@ async def at_work(path: Path, monkeypatch: pytest.MonkeyPatch, line: str = "b") 
         stop.set()
 
 
-async def shown(gateway: Gateway, tag: str, value: Any, at_most_s: float = 5.0) -> None:
+async def shown(gateway: Gateway, tag: str, value: Any, at_most_s: float = 60.0) -> None:
     async with asyncio.timeout(at_most_s):
         while True:
             readings = (await gateway.answer({"cmd": "latest"}))["readings"]

@@ -66,7 +66,7 @@ async def test_a_tag_that_stopped_changing_is_right_on_the_screen_after_an_outag
         await until(lambda: shown("flow") == (6.0, Quality.GOOD, T0 + 5))
         assert shown("count") == ((T0 + 5) % 1000, Quality.GOOD, T0 + 5)
         assert await r.uplink.drain(5)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (balance := await after.balance()).ok or balance.total.produced < 12:
                 await asyncio.sleep(0.05)
         assert (balance.total.produced, balance.total.stored, balance.total.lost) == (12, 12, 0)

@@ -405,7 +405,7 @@ async def test_while_the_time_is_unknown_the_host_is_asked_and_its_confirmation_
     await asyncio.sleep(0.05)
     assert await box.records() == []
     online = True
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (said := await box.outbox.unconfirmed(0, 2**62, 10, 10**6)):
             await asyncio.sleep(0.05)
     watch.cancel()

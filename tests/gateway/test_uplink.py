@@ -44,13 +44,13 @@ class Rig:
             await self.sink.append(taken(found))
         await self.outbox.flush()
 
-    async def all_confirmed(self, at_most_s: float = 30.0) -> None:
+    async def all_confirmed(self, at_most_s: float = 60.0) -> None:
         async with asyncio.timeout(at_most_s):
             while (await self.outbox.pending())[0]:
                 await asyncio.sleep(0.01)
 
     async def online(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while self.uplink.state != "online":
                 await asyncio.sleep(0.01)
 
@@ -317,7 +317,7 @@ async def test_a_broker_that_refuses_is_told_clearly_and_sampling_goes_on(
     server.start()
     try:
         async with rig(tmp_path, server.port) as r:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not r.uplink.trouble:
                     await asyncio.sleep(0.01)
             await r.take(block(10))
@@ -333,7 +333,7 @@ async def test_a_host_name_that_does_not_exist_and_a_closed_port_are_told_in_wor
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with rig(tmp_path, free_port()) as r:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not r.uplink.trouble:
                 await asyncio.sleep(0.01)
         assert "refused" in r.uplink.trouble
@@ -468,7 +468,7 @@ async def test_a_backlog_that_is_handed_over_many_at_a_time_keeps_the_order_of_i
     async with host(mosquitto.port) as h, rig(tmp_path, mosquitto.port) as r:
         await r.online()
         await h.state(False)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while r.uplink.state == "online":
                 await asyncio.sleep(0.01)
         for ts_ms in range(10, 310):

@@ -71,7 +71,7 @@ class Systemd:
         found = [w.removeprefix("STATUS=") for said in self.heard for w in said if w.startswith("STATUS=")]
         return found[-1] if found else ""
 
-    async def until(self, true: Callable[[], bool], at_most_s: float = 30.0) -> None:
+    async def until(self, true: Callable[[], bool], at_most_s: float = 60.0) -> None:
         async with asyncio.timeout(at_most_s):
             while not true():
                 self.listen()

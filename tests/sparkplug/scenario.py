@@ -27,7 +27,7 @@ STRANGE_DEVICE = "pump"  # as one of the gateway is called too
 _NCMD = f"spBv1.0/{NODE[0]}/NCMD/{NODE[1]}"
 
 
-async def until(true: Callable[[], object], what: str, at_most_s: float = 20.0) -> None:
+async def until(true: Callable[[], object], what: str, at_most_s: float = 60.0) -> None:
     try:
         async with asyncio.timeout(at_most_s):
             while not true():
@@ -217,7 +217,7 @@ class Scenario:
         await asyncio.sleep(2 * REORDER_MS / 1000)  # a timer that was not ended would ask now
         self.tape.note("GAP")
         await self.w.strange(plant.strange_data(6, now + 6))
-        await until(asked, "a rebirth request", 10)
+        await until(asked, "a rebirth request", 60)
         self.tape.note("ASKED")
         await self.w.strange(*plant.strange_births(now + 10))
         await until(lambda: known(2.25), "the new births")  # type: ignore[arg-type]
