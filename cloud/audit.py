@@ -29,7 +29,8 @@ class Facts:
 
     said: the newest counters per epoch. above: sums of ledger entries with numbers above the counters' (all of
     them, where there are no counters yet). settled: sums of entries that the gateway lists as unconfirmed. evicted:
-    sums of entries that a drop or thin record names which the counters cover. letters: dead samples of keyed batches, by (batch, device).
+    sums of entries that a drop or thin record names, where the counters cover it. letters: dead samples of keyed
+    batches, by (batch, device).
     """
 
     said: dict[EpochId, EpochSaid] = field(default_factory=dict)
