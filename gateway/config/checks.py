@@ -132,7 +132,7 @@ def _check_register(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
         file.problem((*loc, "bit"), f"is missing: which bit (0 to 15) of the {tag.table} register", shown=False)
     if tag.bit is not None and (kind != "bool" or tag.table in _BIT_TABLES):
         file.problem((*loc, "bit"), "only a bool in an input or holding register has a bit")
-    if tag.order is not None and kind in ("bool", "string"):
+    if tag.order is not None and kind == "bool":
         file.problem((*loc, "order"), f"a {kind} has no byte order")
     if tag.address is None:
         return
