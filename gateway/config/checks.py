@@ -102,7 +102,8 @@ def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | Non
     if tag.expression is None:
         check_writable(file, loc, tag, line)
     if tag.type in ("bool", "string"):
-        for key in ("deadband", "deadband_percent", "scale", "offset", "low", "high"):
+        check_no_range(file, loc, tag, f"a {tag.type}")
+        for key in ("scale", "offset", "low", "high"):
             if file.given((*loc, key)):
                 file.problem((*loc, key), f"a {tag.type} has none")
     for i, marker in enumerate(tag.invalid):
@@ -117,6 +118,14 @@ def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | Non
     check_place(file, loc, tag, frame, line)
     if is_modbus(line):
         _check_register(file, loc, tag)
+
+
+def check_no_range(file: YamlFile, loc: Loc, tag: TagConfig, what: str) -> None:
+    """What is no number has no deadband but 0: it is told when it changes."""
+    if tag.deadband is not None and tag.deadband > 0:
+        file.problem((*loc, "deadband"), f"{what} has none but 0: told when it changes")
+    if tag.deadband_percent is not None:
+        file.problem((*loc, "deadband_percent"), f"{what} has none; deadband: 0 tells it when it changes")
 
 
 def _check_register(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
