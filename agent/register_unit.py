@@ -100,7 +100,7 @@ class RegisterUnit(Unit):
         return replace(self._answered(readings, answered), period_s=period_s)
 
     def _due(self, period_s: float) -> deque[PlannedSpan]:
-        """What to ask now: last what was not answered and what is known to be refused, of that each time another first."""
+        """What to ask now: last what was not answered, then what is known to be refused, another first each time."""
         due = sorted((s for s in self.spans if s.period_s == period_s), key=lambda s: self._mute.get(s.tags, (-1, 0.0)))
         known = deque(s for s in due if self._learner.knows(s))
         known.rotate(-self.status.polls)
