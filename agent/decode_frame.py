@@ -153,15 +153,15 @@ def _number(point: PointSpec, frame: bytes) -> bool | int | float | str | Reason
         return Reason.UNPARSED
     if point.type == "bool":
         return bool(data[0] >> (point.bit or 0) & 1)
+    if point.order in ("CDAB", "DCBA"):  # the words in reverse
+        data = b"".join(data[i : i + 2] for i in range((size - 1) // 2 * 2, -1, -2))
+    if point.order in ("BADC", "DCBA"):  # the bytes of each word in reverse
+        data = b"".join(data[i : i + 2][::-1] for i in range(0, size, 2))
     if point.type == "string":
         try:
             return data.split(b"\0", 1)[0].decode().rstrip(" ")
         except UnicodeDecodeError:
             return Reason.UNPARSED
-    if point.order in ("CDAB", "DCBA"):  # the words in reverse
-        data = b"".join(data[i : i + 2] for i in range((size - 1) // 2 * 2, -1, -2))
-    if point.order in ("BADC", "DCBA"):  # the bytes of each word in reverse
-        data = b"".join(data[i : i + 2][::-1] for i in range(0, size, 2))
     if point.type in ("float32", "float64"):
         number: int | float = float(np.frombuffer(data, f">f{size}")[0])
     else:

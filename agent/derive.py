@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ class _Tag:
             return Block.bad(ts_ms, self.table, Reason.INPUT_BAD)
         try:
             value = self._expression.value([v for v in self._values if v is not None])
-            if self._bool:
+            if self._bool and not math.isnan(value):
                 return self._scaling.block(ts_ms, raw, np.zeros(1, np.uint8), {0: bool(value)})
             raw[0] = float(value)
         except ZeroDivisionError:

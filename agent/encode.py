@@ -33,7 +33,7 @@ def encode(point: PointSpec, text: str) -> tuple[int, ...]:
     if point.states:
         return _words(point, _state(point, text, where), where)
     try:
-        value = Decimal(text.strip())
+        value = Decimal(text.strip() if "_" not in text else "NaN")  # Python reads 1_0 as 10
     except InvalidOperation:
         value = Decimal("NaN")
     if not value.is_finite():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agent.checksum import CHECKSUMS
 from agent.dlt645 import ITEMS, meter_address
 from agent.frame_spec import BinarySpec, FrameSpec
+from agent.framer import checksum_place
 from agent.spec import FRAMED, DeviceSpec, LineSpec, PointSpec, datatype_of
 from wire.errors import ConfigError
 from wire.tag import TagTable
@@ -130,6 +131,10 @@ def _binary_problems(spec: BinarySpec, max_length: int) -> Iterator[str]:
         and -check.at < CHECKSUMS[check.kind][1] + (len(spec.end) if -check.at > len(spec.end) else 0)
     ):
         yield f"its checksum at {check.at} would stand in the end mark"
+    elif check is not None and spec.length and checksum_place(check, spec.length) is None:
+        yield f"its checksum at {check.at}, over what begins at {check.first}, has no place in {spec.length} bytes"
+    if spec.length_at is not None and spec.length_at < len(spec.start):
+        yield f"its length field at {spec.length_at} would stand in the start mark, which has {len(spec.start)} bytes"
 
 
 def _point_problems(device: DeviceSpec, frame: FrameSpec) -> Iterator[str]:

@@ -17,6 +17,7 @@ from agent.unit import Poll, Reading, Unit
 from agent.wire_time import wire_time
 from wire.block import Reason
 from wire.errors import DeviceGarbled, DeviceRefused, DeviceSilent, LineDown
+from wire.tag import TagTable
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ class RegisterUnit(Unit):
         self._cost = wire_time(line)
         self._learner = Learner(device, self._cost, memory.illegal(device.id, self._place), time.monotonic())
         self._known = self._learner.learned
+        # Requests that were not answered: how often in a row while others of the same poll were, and when to ask again.
+        self._mute: dict[TagTable, tuple[int, float]] = {}
+        self._patience = line.silent_polls
         self._healed = self.status.healed
         self._show()
         self.periods_s = sorted({s.period_s for s in self.spans})
@@ -46,8 +50,10 @@ class RegisterUnit(Unit):
     async def ask(self, driver: Driver, clock: Clock, now_s: float, period_s: float) -> Poll:
         """One poll of what is due every period_s.
 
-        After a silence the rest of the poll is not asked: it would only cost the neighbours time. A refused request
-        is halved and asked at once, as long as that takes no longer than one time-out would.
+        After a silence the rest of the poll is not asked: it would only cost the neighbours time. What was not answered
+        comes last the next time, and rarely, once it was not answered silent_polls times although the device was there:
+        some devices say nothing where others refuse. A refused request is halved and asked at once, as long as that
+        takes no longer than one time-out would.
         """
         self.status.polls += 1
         self._line.polls += 1
@@ -58,6 +64,9 @@ class RegisterUnit(Unit):
         while left:
             planned = left.popleft()
             known = self._learner.knows(planned)
+            if answered and self._is_mute(planned, now_s):
+                readings.append(Reading(clock(), planned.tags, None, Reason.TIMEOUT, planned))
+                continue
             if known and in_vain:  # one a poll is enough to see whether the device has changed
                 readings.append(Reading(clock(), planned.tags, None, Reason.REFUSED, planned))
                 continue
@@ -75,22 +84,31 @@ class RegisterUnit(Unit):
             except (DeviceSilent, DeviceGarbled, LineDown) as fault:
                 reason = self._count(fault)
                 readings += [Reading(clock(), p.tags, None, reason, p) for p in (planned, *left)]
+                times = self._mute.get(planned.tags, (0, 0.0))[0] + answered
+                self._mute[planned.tags] = times, now_s + self.probe_s
+                if answered and not isinstance(fault, LineDown):
+                    break  # it is there, but for this
                 down = fault if isinstance(fault, LineDown) else None
                 self._remember()
                 return replace(self._failed(readings, clock(), now_s, down), period_s=period_s)
             else:
                 answered = True
+                self._mute.pop(planned.tags, None)
                 self._learner.answered(planned, now_s)
                 readings.append(Reading(answer.ts_ms, planned.tags, answer.words, planned=planned))
         self._remember()
         return replace(self._answered(readings, answered), period_s=period_s)
 
     def _due(self, period_s: float) -> deque[PlannedSpan]:
-        """What to ask now: last what is known to be refused, each time another one of those first."""
-        due = [s for s in self.spans if s.period_s == period_s]
+        """What to ask now: last what was not answered, then what is known to be refused, another first each time."""
+        due = sorted((s for s in self.spans if s.period_s == period_s), key=lambda s: self._mute.get(s.tags, (-1, 0.0)))
         known = deque(s for s in due if self._learner.knows(s))
         known.rotate(-self.status.polls)
         return deque([*(s for s in due if s not in known), *known])
+
+    def _is_mute(self, planned: PlannedSpan, now_s: float) -> bool:
+        times, again_s = self._mute.get(planned.tags, (0, 0.0))
+        return times >= self._patience and now_s < again_s
 
     def _remember(self) -> None:
         """Keeps what refusals taught, if they did."""

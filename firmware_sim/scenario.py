@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,11 +61,19 @@ def load(name: str, changes: Sequence[str] = ()) -> Scenario:
     except ValidationError as fault:
         # A list whose members are all wrong is called too short as well: that would be a second word for one fault.
         real = [each for each in fault.errors() if each["type"] != "too_short" or not each["input"]]
-        raise ScenarioError([_message(path, document, error) for error in real]) from fault
+        raise ScenarioError(list(dict.fromkeys(_message(path, document, error) for error in _kinds(real)))) from fault
     problems = list(contradictions(scenario.lines, scenario.devices, scenario.faults))
     if problems:
         raise ScenarioError([f"{path}:{_where(document, keys)}: {text}" for keys, text in problems])
     return scenario
+
+
+def _kinds(errors: Sequence[Any]) -> Iterator[Any]:
+    """A kind of fault that does not exist fits none of the groups of kinds: one error with all of them, not four."""
+    groups = [error for error in errors if str(error["loc"][-1]).startswith("literal[")]
+    known = dict.fromkeys(re.findall("'([^']+)'", " ".join(error["ctx"]["expected"] for error in groups)))
+    for error in errors:
+        yield error if error not in groups else {**error, "loc": error["loc"][:-1], "msg": f"must be {'|'.join(known)}"}
 
 
 def _change(document: Any, change: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
+
+from agent.drivers.ports import why_port_fails
 from agent.pipeline import read_cycles
 from agent.spec import LineSpec
 from gateway.clock import now_ms
@@ -65,25 +67,36 @@ def dead_lines(site: Site, readings: list[Reading]) -> list[str]:
         devices = {device.id for device in line.devices}
         reasons = {r["reason"] for r in readings if r["device"] in devices}
         if reasons == {"line_down"}:
-            what = f"{line.host}:{line.port}" if line.by_socket else str(line.port)
-            problems.append(f"line {line.name}: {what} cannot be opened: {_advice(line)}")
+            problems.append(f"line {line.name}: {_why(line)}")
     return problems
 
 
-def _advice(line: LineSpec) -> str:
+def _why(line: LineSpec) -> str:
     if line.by_socket:
-        return "check host and port in site.yaml, the cable, and that the device is on"
-    if not Path(str(line.port)).exists():
-        return "there is no such port; plug the adapter in or correct the path (ls /dev/serial/by-id)"
-    return "another program may hold it, or this user may not open it (group dialout)"
+        hint = "check host and port in site.yaml, the cable, and that the device is on"
+        return f"{line.host}:{line.port} cannot be opened: {hint}"
+    return why_port_fails(str(line.port))
 
 
 def table_line(reading: Reading) -> str:
     """One line for a person."""
     found = reading["value"]
-    # Seven digits are what a Sparkplug Float holds.
-    value = "-" if found is None else f"{found:.7g}" if isinstance(found, float) else str(found)
+    value = "-" if found is None else shown_value(found)
     quality = (
         reading["quality"] if reading["quality"] == Quality.GOOD.name else f"{reading['quality']} {reading['reason']}"
     )
     return f"{reading['device']}/{reading['tag']:<24} {value:>16} {reading['unit']:<10} {quality}"
+
+
+def shown_value(value: Any) -> str:
+    """A value with the digits that its device meant: a number of single precision has fewer than its double."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{shortest(value):.12g}"
+
+
+def shortest(value: float) -> float:
+    """12.3 for 12.300000190734863, which is the nearest of single precision; other numbers stay as they are."""
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return float(str(single)) if float(single) == value else value

@@ -16,6 +16,7 @@ from agent.encode import encode
 from agent.spec import LineSpec
 from gateway.clock import now_ms
 from gateway.config import Site
+from gateway.readings import shortest, shown_value
 from gateway.status import Busy, ask, sole_owner
 from wire.errors import ConfigError
 
@@ -41,6 +42,8 @@ def prepared(site: Site, target: str, text: str) -> tuple[LineSpec, Write]:
             for point in device.points:
                 if point.tag.name == tag:
                     return line, Write(device, point, encode(point, text))
+            if any(derived.point.tag.name == tag for derived in device.derived):
+                raise ConfigError(f"{target}: is calculated; write one of the tags that it is calculated from")
             writable = ", ".join(f"{name}/{p.tag.name}" for p in device.points if p.writable)
             raise ConfigError(f"device {name} has no tag {tag!r}; writable are: {writable or 'none'}")
     raise ConfigError(
@@ -60,7 +63,8 @@ async def written(site: Site, target: str, text: str, who: str, carry: CarryOut)
     except BaseException as fault:
         record(site, entry | {"result": "unknown", "error": type(fault).__name__})
         raise
-    entry |= {"ts_ms": now_ms(), "from": outcome.before, "read_back": outcome.after, "result": outcome.result}
+    before, after = (shortest(v) if isinstance(v, float) else v for v in (outcome.before, outcome.after))
+    entry |= {"ts_ms": now_ms(), "from": before, "read_back": after, "result": outcome.result}
     entry |= {"error": outcome.error} if outcome.error else {}
     record(site, entry)
     return entry | {"unit": write.point.tag.unit}
@@ -114,8 +118,7 @@ async def _on_a_line_of_its_own(line: LineSpec, write: Write) -> Outcome:
 def told(entry: dict[str, Any]) -> str:
     """One line for a person."""
     unit = f" {entry['unit']}" if entry["unit"] else ""
-    before = "?" if entry["from"] is None else entry["from"]
-    after = "?" if entry["read_back"] is None else entry["read_back"]
+    before, after = ("?" if v is None else shown_value(v) for v in (entry["from"], entry["read_back"]))
     if entry["result"] == "done":
         return f"{entry['what']}: {before} -> {after}{unit}, read back"
     return f"{entry['what']}: {entry['result']}: {entry['error']} (before: {before}, now: {after}{unit})"

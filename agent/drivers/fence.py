@@ -3,7 +3,8 @@
 An RTU answer names unit, function and size, but no address. A device answers in the order in which it was asked.
 So: a request is only sent while no unanswered request of that unit would be answered in the same shape; where one
 would, a *fence* is read first: a request of another shape. Its answer proves that all earlier ones have come or
-never will. This holds for any lateness.
+never will. This holds for any lateness. A fence that is not answered is asked again as it was: whichever of them is
+answered, what was asked before the first of them has passed. So a long silence uses up two shapes, not all of them.
 
 Some bridges and radios let one answer overtake another. So what a fence has passed stays a *ghost* for a while, and
 a request that would be answered in the shape of a ghost is asked a little wider, in a shape of its own.
@@ -45,6 +46,8 @@ class Fence:
         # (unit id, span) -> the least widening upwards and downwards that was refused
         self._refused: dict[tuple[int, Span], tuple[int, int]] = {}
         self._refusing: set[int] = set()  # units that refused something while more than one answer could be meant
+        self._wanted: dict[int, set[tuple[int, int]]] = {}  # shapes that are asked for their values
+        self._chosen: dict[tuple[int, tuple[int, int]], tuple[int, int]] = {}  # unit, shape -> that of its last fence
         self._live: int | None = None  # the unit whose request is out
 
     def needed(self, unit_id: int, span: Span, now_s: float) -> bool:
@@ -52,21 +55,33 @@ class Fence:
 
         Forgets what is too old; the questions below count on that.
         """
+        self._wanted.setdefault(unit_id, set()).add(shape(span))
         pending = [p for p in self._pending.get(unit_id, ()) if now_s - p.asked_s < FORGET_S]
         self._pending[unit_id] = pending
         self._ghosts[unit_id] = [g for g in self._ghosts.get(unit_id, ()) if now_s - g.asked_s < GHOST_S]
         return any((p.function, p.size) == shape(span) for p in pending)
 
     def choose(self, unit_id: int, span: Span) -> Span | None:
-        """A request near the span whose answer no unanswered request can have; None when all are used up."""
-        taken = self._taken(unit_id)
+        """A request near the span whose answer proves that the span's unanswered ones have passed.
+
+        None when all shapes are used up.
+        """
+        taken, wanted = self._taken(unit_id), self._wanted.get(unit_id, set())
         functions = {function for function, _ in taken}
+        others = [s for s in (Span(t, span.address, 1) for t in FUNCTION) if self._allowed(unit_id, s)]
+        counts = [s for s in _counts(span) if self._allowed(unit_id, s)]
+        last = self._last_fence(unit_id, shape(span))
+        repeated = [s for s in (*counts, *others) if shape(s) == last]
         # Any answer to a function that no unanswered request has is a proof, a refusal too.
-        others = [Span(t, span.address, 1) for t, f in FUNCTION.items() if f not in functions]
-        others = [s for s in others if self._allowed(unit_id, s)]
-        counts = [s for s in _counts(span) if shape(s) not in taken and self._allowed(unit_id, s)]
+        others = [s for s in others if FUNCTION[s.table] not in functions]
+        counts = [s for s in counts if shape(s) not in taken]
         ordered = [*others, *counts] if unit_id in self._refusing else [*counts, *others]
-        return ordered[0] if ordered else None
+        # A fence in the shape of another request would stand in its way.
+        ordered.sort(key=lambda s: shape(s) in wanted)
+        found = next(iter([*repeated, *ordered]), None)
+        if found is not None:
+            self._chosen[unit_id, shape(span)] = shape(found)
+        return found
 
     def widened(self, unit_id: int, span: Span) -> Span | None:
         """The span, or the least request around it whose answer no ghost can be.
@@ -91,7 +106,7 @@ class Fence:
         self._refused[unit_id, span] = (min(up, extra), down) if upwards else (up, min(down, extra))
 
     def asked(self, unit_id: int, span: Span, now_s: float) -> None:
-        """A request goes out. Only after needed() said no."""
+        """A request goes out: one that needed() says no to, or a fence."""
         self._pending.setdefault(unit_id, []).append(_Pending(*shape(span), now_s))
         self._live = unit_id
 
@@ -105,18 +120,32 @@ class Fence:
         fits = [i for i, p in enumerate(pending) if p.function == function and (refused or p.size == size)]
         if not fits:
             return self._ghost(unit_id, function, size, refused)
-        if refused and len(fits) > 1:
+        if len({pending[i].size for i in fits}) > 1:
             self._refusing.add(unit_id)
             return "late"
         ours = self._live == unit_id and fits[-1] == len(pending) - 1
-        # What was asked before it will not be answered any more, unless something let it be overtaken.
-        self._ghosts.setdefault(unit_id, []).extend(pending[: fits[-1]])
-        del pending[: fits[-1] + 1]
+        # Of a fence that was asked several times the first may be meant. What was asked before it will not be answered
+        # any more, unless something let it be overtaken.
+        self._ghosts.setdefault(unit_id, []).extend(pending[: fits[0]])
+        del pending[: fits[0] + 1]
         if ours:
             self._live = None
             if not refused:
                 self._refusing.discard(unit_id)
         return "ours" if ours else "late"
+
+    def _last_fence(self, unit_id: int, wanted: tuple[int, int]) -> tuple[int, int] | None:
+        """The last fence of the wanted shape, where it may be asked again: all of them came after the last request."""
+        fence = self._chosen.get((unit_id, wanted))
+        pending = [(p.function, p.size) for p in self._pending.get(unit_id, ())]
+        if fence is None or fence not in pending or wanted not in pending:
+            return None
+        last = len(pending) - 1 - pending[::-1].index(wanted)
+        if pending.index(fence) < last or fence in {(g.function, g.size) for g in self._ghosts.get(unit_id, ())}:
+            return None
+        if unit_id in self._refusing and any(p[0] == fence[0] and p != fence for p in pending):
+            return None  # a refusal bears no size
+        return fence
 
     def _taken(self, unit_id: int) -> set[tuple[int, int]]:
         """Shapes in which something else than the next request may be answered."""

@@ -102,7 +102,8 @@ def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | Non
     if tag.expression is None:
         check_writable(file, loc, tag, line)
     if tag.type in ("bool", "string"):
-        for key in ("deadband", "deadband_percent", "scale", "offset", "low", "high"):
+        check_no_range(file, loc, tag, f"a {tag.type}")
+        for key in ("scale", "offset", "low", "high"):
             if file.given((*loc, key)):
                 file.problem((*loc, key), f"a {tag.type} has none")
     for i, marker in enumerate(tag.invalid):
@@ -119,6 +120,14 @@ def check_tag(file: YamlFile, loc: Loc, tag: TagConfig, frame: FrameConfig | Non
         _check_register(file, loc, tag)
 
 
+def check_no_range(file: YamlFile, loc: Loc, tag: TagConfig, what: str) -> None:
+    """What is no number has no deadband but 0: it is told when it changes."""
+    if tag.deadband is not None and tag.deadband > 0:
+        file.problem((*loc, "deadband"), f"{what} has none but 0: told when it changes")
+    if tag.deadband_percent is not None:
+        file.problem((*loc, "deadband_percent"), f"{what} has none; deadband: 0 tells it when it changes")
+
+
 def _check_register(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
     for key in ("table", "address"):
         if getattr(tag, key) is None:
@@ -132,8 +141,10 @@ def _check_register(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
         file.problem((*loc, "bit"), f"is missing: which bit (0 to 15) of the {tag.table} register", shown=False)
     if tag.bit is not None and (kind != "bool" or tag.table in _BIT_TABLES):
         file.problem((*loc, "bit"), "only a bool in an input or holding register has a bit")
-    if tag.order is not None and kind in ("bool", "string"):
+    if tag.order is not None and kind == "bool":
         file.problem((*loc, "order"), f"a {kind} has no byte order")
+    for i, marker in enumerate(tag.invalid):
+        _check_marker(file, (*loc, "invalid", i), marker, kind)
     if tag.address is None:
         return
     width = -(-(tag.length or 1) // 2) if kind == "string" else REGISTERS_OF.get(kind, 1)
@@ -141,3 +152,16 @@ def _check_register(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
         file.problem((*loc, "address"), "must be 0 to 65535, counted from zero; 40001 in a manual is holding 0")
     elif tag.address + width - 1 > _LAST_ADDRESS:
         file.problem((*loc, "address"), f"a {kind} takes {width} registers and would reach beyond 65535")
+
+
+def _check_marker(file: YamlFile, loc: Loc, marker: Any, kind: str) -> None:
+    """What a register can hold: else it would never be met, or another value would."""
+    if kind in ("bool", "string"):
+        file.problem(loc, f"a {kind} has no invalid marker")
+    elif isinstance(marker, str):
+        file.problem(loc, "an invalid marker of a register is a number")
+    elif isinstance(marker, int | float) and not isinstance(marker, bool) and not kind.startswith("float"):
+        bits = 16 * REGISTERS_OF.get(kind, 1)
+        if not float(marker).is_integer() or not -(1 << (bits - 1)) <= marker < 1 << bits:
+            usual = f"0x8{'0' * (bits // 4 - 1)}"
+            file.problem(loc, f"no {kind} is ever this; a whole number of {bits} bits, such as {usual}")

@@ -137,7 +137,7 @@ def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpe
         invalid=tuple(tag.invalid),
         field=tag.item or tag.field or "",
         when=tuple(sorted((str(name), str(wanted)) for name, wanted in tag.when.items())),
-        deadband=tag.deadband,
+        deadband=deadband_of(tag),
         deadband_percent=tag.deadband_percent,
         min_silence_s=tag.min_silence_s,
         max_silence_s=tag.max_silence_s,
@@ -148,6 +148,12 @@ def point_spec(tag: TagConfig, device: str, asset: str, driver: str) -> PointSpe
         write_low=tag.write_low,
         write_high=tag.write_high,
     )
+
+
+def deadband_of(tag: TagConfig) -> float | None:
+    """A longest silence alone says that a tag is told when it changes, and at the latest then."""
+    only_changes = tag.deadband is None and tag.deadband_percent is None and tag.max_silence_s is not None
+    return 0.0 if only_changes else tag.deadband
 
 
 def illegal_of(device: DeviceConfig) -> list[Illegal]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from agent.expression import Expression
 from agent.spec import DerivedSpec, DeviceSpec, PointSpec, RawType, datatype_of
 from gateway.config.assets import Owners
-from gateway.config.convert import AssetOf
+from gateway.config.convert import AssetOf, deadband_of
 from gateway.config.site import TagConfig
 from gateway.config.yaml_lines import Loc, YamlFile, nearest
 from wire.errors import ConfigError
@@ -111,7 +111,7 @@ def _point(tag: TagConfig, device: str, asset: str) -> PointSpec:
         type=kind,
         low=tag.low,
         high=tag.high,
-        deadband=tag.deadband,
+        deadband=deadband_of(tag),
         deadband_percent=tag.deadband_percent,
         min_silence_s=tag.min_silence_s,
         max_silence_s=tag.max_silence_s,

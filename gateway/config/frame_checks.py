@@ -125,6 +125,8 @@ def _check_bytes(file: YamlFile, loc: Loc, tag: TagConfig) -> None:
         file.problem((*loc, "at"), "is missing: the offset of the value's first byte in the frame, from 0", shown=False)
     if raw_type(tag, "serial-binary") == "bool" and not 0 <= (tag.bit if tag.bit is not None else -1) <= 7:
         file.problem((*loc, "bit"), "is missing: which bit (0 to 7) of the byte", shown=tag.bit is not None)
+    elif tag.bit is not None and tag.type != "bool":
+        file.problem((*loc, "bit"), "only a bool has a bit")
     for offset, value in tag.when.items():
         if not (str(offset).isdigit() and str(value).isdigit() and int(value) <= 255):
             file.problem((*loc, "when"), "must be offset: value of the byte there, such as {3: 0x41}")

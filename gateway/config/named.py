@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.spec import REGISTERS_OF
+from gateway.config.checks import check_no_range
 from gateway.config.site import TagConfig
 from gateway.config.yaml_lines import Loc, YamlFile
 from wire.errors import ConfigError
@@ -13,7 +14,7 @@ from wire.ids import check_tag_name
 _WHOLE = ("int16", "uint16", "int32", "uint32", "bcd16", "bcd32")
 _FIELDS = ("uint16", "uint32")
 _OF_THE_WHOLE = ("order", "bits", "invalid", "measures", "unit", "writable", "write_low", "write_high")
-_TEXT_HAS_NONE = ("deadband", "deadband_percent", "scale", "offset", "low", "high", "bit", "length", "field")
+_TEXT_HAS_NONE = ("scale", "offset", "low", "high", "bit", "length", "field")
 
 
 def check_named(file: YamlFile, loc: Loc, tag: TagConfig, serial: bool) -> None:
@@ -29,6 +30,7 @@ def check_named(file: YamlFile, loc: Loc, tag: TagConfig, serial: bool) -> None:
         for other in _TEXT_HAS_NONE:
             if file.given((*loc, other)):
                 file.problem((*loc, other), f"a tag with {key} is a text and has none")
+        check_no_range(file, loc, tag, f"a tag with {key}")
         if len(set(names.values())) < len(names):
             file.problem((*loc, key), "two of the names are the same", shown=False)
     if tag.states and tag.bits:

@@ -126,6 +126,11 @@ def test_bits_strings_markers_and_short_frames() -> None:
     assert of_bytes(b"\x00\x64", raw="uint16", scale=0.1) == 10.0
 
 
+def test_a_text_in_a_frame_has_its_bytes_in_any_order() -> None:
+    for order, sent in {"ABCD": b"PUMP", "BADC": b"UPPM", "CDAB": b"MPPU", "DCBA": b"PMUP"}.items():
+        assert of_bytes(sent, raw="string", length=4, order=order) == "PUMP"
+
+
 def test_a_frame_of_another_kind_is_nobodys() -> None:
     text = decoder_of(ROAD)
     assert not text.known(b"L1") and not text.fits(b"L1")

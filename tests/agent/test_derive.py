@@ -147,3 +147,12 @@ def test_another_configuration_lets_a_tag_go_on_where_no_line_of_it_changes() ->
     )
     d.adopt(d.renewed([changed, b]), {})
     assert told(d, block(60, flow=1)) == [(60, 3.0, Reason.NONE)]
+
+
+def test_a_bool_of_what_is_no_number_is_bad() -> None:
+    huge = "flow * 1e308 * 10"
+    spec = device(point("flow"))
+    made = DerivedSpec(point("odd", None, raw="bool", device="dev"), f"{huge} - {huge}", (("dev", "flow"),), 1)
+    d = Deriver([LineSpec("a", "modbus-tcp", host="a", devices=(replace(spec, derived=(made,)),))], {})
+    (found,) = d.derive(block(1, flow=3)).blocks
+    assert list(found.reason) == [Reason.NOT_A_NUMBER]

@@ -27,8 +27,8 @@ steps = st.lists(st.tuples(st.sampled_from(SPANS), deeds, deeds), max_size=60)
 def test_an_answer_is_only_taken_for_the_request_that_it_answers(plan) -> None:  # type: ignore[no-untyped-def]
     fence, queue = Fence(), deque[Span]()
 
-    def device_acts(doing, asked: Span | None) -> bool:  # type: ignore[no-untyped-def]
-        """True when an answer was taken for the request that is out."""
+    def device_acts(doing, asked: Span | None, behind: Span | None) -> bool:  # type: ignore[no-untyped-def]
+        """True when an answer was taken for the request that is out. behind: of a fence, what is to be asked then."""
         taken = False
         for count, deed in doing:
             for _ in range(min(count, len(queue))):
@@ -39,7 +39,11 @@ def test_an_answer_is_only_taken_for_the_request_that_it_answers(plan) -> None: 
                 verdict = fence.heard(1, function, size, deed == "refuse")
                 if verdict == "ours":
                     assert not taken and asked is not None
-                    assert span is asked, "the answer to another request was taken"
+                    if behind is None:
+                        assert span is asked, "the answer to another request was taken"
+                    else:
+                        assert all(shape(s) != shape(behind) for s in queue), "the fence has not passed them all"
+                        assert not fence.needed(1, behind, now_s)
                     taken = True
         return taken
 
@@ -47,16 +51,15 @@ def test_an_answer_is_only_taken_for_the_request_that_it_answers(plan) -> None: 
     for span, in_time, later in plan:
         now_s += 1.0
         wanted: Span | None = Span(span.table, span.address, span.count)
+        behind: Span | None = None
         if fence.needed(1, span, now_s):
-            wanted = fence.choose(1, span)
-        if wanted is None:
-            continue
-        assert not fence.needed(1, wanted, now_s)
-        fence.asked(1, wanted, now_s)
-        queue.append(wanted)
-        if not device_acts(in_time, wanted):
+            wanted, behind = fence.choose(1, span), span
+        assert wanted is not None, "there are shapes enough"
+        queue.append(Span(wanted.table, wanted.address, wanted.count))
+        fence.asked(1, queue[-1], now_s)
+        if not device_acts(in_time, queue[-1], behind):
             fence.gave_up()
-            device_acts(later, None)
+            device_acts(later, None, None)
 
 
 overtaking = st.lists(
@@ -69,7 +72,7 @@ overtaking = st.lists(
 @given(overtaking)
 def test_an_answer_that_another_has_overtaken_is_not_taken_either(plan) -> None:  # type: ignore[no-untyped-def]
     """A bridge delivers any of the unanswered answers at any time within GHOST_S, the newest request's last."""
-    fence, unanswered, now_s = Fence(), list[tuple[Span, float]](), 0.0
+    fence, unanswered, now_s, is_fence = Fence(), list[tuple[Span, float]](), 0.0, False
 
     def bridge_gives(which: list[int], asked: Span | None) -> bool:
         for choice in which:
@@ -77,14 +80,15 @@ def test_an_answer_that_another_has_overtaken_is_not_taken_either(plan) -> None:
                 span, _ = unanswered.pop(-1 - choice)
                 function, size = shape(span)
                 if fence.heard(1, function, size, False) == "ours":
-                    assert span is asked, "the answer to another request was taken"
+                    assert is_fence or span is asked, "the answer to another request was taken"
                     return True
         return False
 
     for span, in_time, later in plan:
         now_s += 1.0
         unanswered[:] = [(asked, at_s) for asked, at_s in unanswered if now_s - at_s < GHOST_S]
-        if fence.needed(1, span, now_s):
+        is_fence = fence.needed(1, span, now_s)
+        if is_fence:
             wanted = fence.choose(1, span)
         else:
             wanted = fence.widened(1, span)
@@ -159,15 +163,51 @@ def test_single_register_and_last_address_still_find_a_fence() -> None:
         assert found.count <= (2000 if found.bits else 125)
 
 
-def test_a_dead_unit_is_probed_with_ever_new_shapes_until_old_ones_are_forgotten() -> None:
-    fence, span, asked = Fence(), Span("holding", 0, 2), 0
-    while (found := span if not fence.needed(1, span, float(asked)) else fence.choose(1, span)) is not None:
-        fence.asked(1, found, float(asked))
+def test_after_a_silence_of_any_length_the_first_fence_that_is_answered_opens_the_way() -> None:
+    fence, spans, now_s = Fence(), [Span("holding", 0, 2), Span("input", 0, 1), Span("coil", 0, 8)], 0.0
+    for _ in range(200):
+        now_s += 0.05
+        for span in spans:
+            found = fence.choose(1, span) if fence.needed(1, span, now_s) else span
+            assert found is not None
+            fence.asked(1, found, now_s)
+            fence.gave_up()
+    for span in spans:
+        if fence.needed(1, span, now_s):
+            found = fence.choose(1, span)
+            assert found is not None
+            fence.asked(1, found, now_s)
+            assert fence.heard(1, *shape(found), False) == "ours"
+            assert not fence.needed(1, span, now_s)
+        asked = fence.widened(1, span)
+        assert asked is not None, "no shape is left for the request itself"
+        fence.asked(1, asked, now_s)
+        assert fence.heard(1, *shape(asked), False) == "ours"
+
+
+def test_a_fence_of_one_silence_is_none_of_the_next() -> None:
+    fence, span, first = Fence(), Span("holding", 0, 2), Span("holding", 0, 1)
+    for asked in (span, first, first):
+        fence.asked(1, asked, 0.0)
         fence.gave_up()
-        asked += 1
-        assert asked < 200
-    assert asked > 100
-    assert not fence.needed(1, span, asked + FORGET_S)
+    fence.asked(1, first, 0.0)
+    assert fence.heard(1, 3, 2, False) == "ours", "which of the three it answers does not matter"
+    fence.asked(1, Span("holding", 0, 3), 0.0)
+    assert fence.heard(1, 3, 2, False) == "late", "two of the fence may still come"
+    fence.gave_up()
+    fence.asked(1, span, 0.0)
+    fence.gave_up()
+    assert fence.needed(1, span, 0.0)
+    found = fence.choose(1, span)
+    assert found is not None and shape(found) not in (shape(span), shape(first), (3, 6))
+
+
+def test_what_nobody_answers_is_forgotten_after_ten_minutes() -> None:
+    fence, span = Fence(), Span("holding", 0, 2)
+    fence.asked(1, span, 0.0)
+    fence.gave_up()
+    assert fence.needed(1, span, FORGET_S - 1)
+    assert not fence.needed(1, span, FORGET_S)
 
 
 def test_a_frame_of_nobody_is_foreign() -> None:
@@ -198,8 +238,12 @@ def test_a_fence_never_asks_what_the_device_must_not_be_asked() -> None:
     assert fence.choose(1, span) == Span("holding", 0, 1)
     fence.asked(1, Span("holding", 0, 1), 1.0)
     fence.gave_up()
+    fence.asked(1, span, 2.0)
+    fence.gave_up()
     assert fence.choose(1, span) == Span("holding", 0, 3)
     fence.asked(1, Span("holding", 0, 3), 2.0)
+    fence.gave_up()
+    fence.asked(1, span, 3.0)
     fence.gave_up()
     assert fence.choose(1, span) is None
     ghosts = Fence(allowed)

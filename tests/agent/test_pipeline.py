@@ -155,6 +155,41 @@ async def test_a_silent_unit_dies_once_and_its_neighbour_keeps_its_period() -> N
     assert {s.quality for s in notes.samples("good")} == {Quality.GOOD}
 
 
+async def test_a_request_that_is_never_answered_does_not_take_its_device_along() -> None:
+    """Some devices say nothing where others refuse; here of every input register, while holding registers answer."""
+    mute = [True]
+    unit = device(point("first", "coil", 0, "bool"), point("a", "input", 3), point("z", "holding", 7), period_s=0.03)
+    async with RtuSlave(twist=lambda frame: b"" if mute[0] and frame[1] in (1, 4) else frame) as slave:
+        line = LineSpec(
+            "bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.05, quiet_s=0.002,
+            silent_polls=3, probe_s=600, devices=(unit,),
+        )  # fmt: skip
+        async with running(line) as (notes, status):
+            await notes.until(lambda: status.unit("dev").polls >= 30)
+            assert (status.unit("dev").state, ("dev", False) in notes.order) == ("answering", False)
+            # Each of the two is asked three times while the device is there, and then only after probe_s; the first
+            # poll began with one of them.
+            assert status.timeouts <= 7
+    of = {name: [s.reason for s in notes.samples("dev") if s.name == name] for name in ("first", "a", "z")}
+    assert set(of["first"]) == set(of["a"]) == {Reason.TIMEOUT}
+    assert set(of["z"][1:]) == {Reason.NONE}
+
+
+async def test_a_request_that_is_answered_again_is_read_as_before() -> None:
+    mute = [True]
+    unit = device(point("a", "input", 3), point("z", "holding", 7), period_s=0.03)
+    async with RtuSlave(twist=lambda frame: b"" if mute[0] and frame[1] == 4 else frame) as slave:
+        line = LineSpec(
+            "bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.05, quiet_s=0.002,
+            silent_polls=2, probe_s=0.1, devices=(unit,),
+        )  # fmt: skip
+        async with running(line) as (notes, status):
+            await notes.until(lambda: status.timeouts >= 4)
+            mute[0] = False
+            of_a = lambda: [s.reason for s in notes.samples("dev") if s.name == "a"]  # noqa: E731
+            await notes.until(lambda: of_a()[-2:] == [Reason.NONE] * 2)
+
+
 async def test_a_refused_span_leaves_the_others_good() -> None:
     async with RtuSlave(illegal=lambda table, address, count: table == "input") as slave:
         line = LineSpec("bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.2, devices=(PUMP,))

@@ -56,6 +56,7 @@ devices:
   - {id: c, model: car_park}
 faults:
   - {device: a, kind: silent, at_s: -1, for_s: 2}
+  - {device: a, kind: sleepy, at_s: 1, for_s: 2}
 """
     told = problems(tmp_path / "s.yaml", text)
     assert sorted(told) == sorted(
@@ -69,6 +70,8 @@ faults:
             "|traffic_detector|weighing|barrier|parking_controller|dlt645_meter (got 'toaster')",
             "12: devices.c.line: Field required",
             "14: faults.0.at_s: Input should be greater than or equal to 0 (got -1)",
+            "15: faults.1.kind: must be silent|late|overtaking|refused|garbled|split|merged|wrong_unit|restart|stuck"
+            "|drift|spike|noise|step|dropped|half_open|one_connection|write_ignored|write_clamped (got 'sleepy')",
         ]
     )
 

@@ -12,13 +12,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from agent.spec import Illegal
 from gateway.cli import main
 from gateway.config import load_site
 from gateway.illegal import IllegalFile, illegal_path
+from gateway.readings import shown_value
 from gateway.status import Busy, ask, sole_owner
 from tests.gateway.field import modbus_device, site_yaml
 from tests.gateway.host import host
@@ -194,7 +197,7 @@ async def test_a_device_that_is_not_there_is_told_with_what_to_do(tmp_path: Path
     assert code == 1
     assert {json.loads(line)["reason"] for line in out.splitlines()} == {"line_down"}
     assert "error: line plc: 127.0.0.1" in err
-    assert "ttyNONE cannot be opened: there is no such port" in err
+    assert "ttyNONE: there is no such port" in err
     assert "Traceback" not in err
 
 
@@ -279,3 +282,20 @@ async def test_a_socket_in_a_deep_folder_is_reachable(
     assert caplog.records == []
     with pytest.raises(ConfigError, match="no gateway answers"):
         await ask(deep / "o.db", {})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (float(np.float32(12.3)), "12.3"),
+        (123456.78, "123456.78"),
+        (12345678.0, "12345678"),
+        (87654321.25, "87654321.25"),
+        (1e300, "1e+300"),
+        (0.1 + 0.2, "0.3"),
+        ((1 << 64) - 1, "18446744073709551615"),
+        (True, "True"),
+    ],
+)
+def test_a_person_sees_all_digits_of_a_meter_and_no_noise_of_single_precision(value: Any, text: str) -> None:
+    assert shown_value(value) == text

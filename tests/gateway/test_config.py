@@ -130,3 +130,23 @@ def test_problems_found_by_the_process_that_reads_are_the_same(tmp_path: Path) -
 def test_a_file_that_is_gone_is_told_the_same_way(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_apart(tmp_path / "none.yaml", large_bytes=0)
+
+
+def test_a_longest_silence_alone_means_that_changes_are_told_and_a_string_has_an_order(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(
+        "group: g\ngateway: w\nbroker: mqtt://127.0.0.1\nlines: [{name: plc, driver: modbus-tcp, host: 127.0.0.1}]\n"
+        "devices:\n  - id: pump\n    line: plc\n    tags:\n"
+        "      - {name: always, table: input, address: 0}\n"
+        "      - {name: run, table: coil, address: 0, max_silence_s: 60}\n"
+        "      - {name: flags, table: input, address: 1, bits: {0: hot}, max_silence_s: 60}\n"
+        "      - {name: name, table: input, address: 2, type: string, length: 4, order: BADC, deadband: 0}\n"
+        "      - {name: flow, table: input, address: 4, deadband_percent: 5, max_silence_s: 60}\n"
+        "      - {name: low, expression: flow < 5, type: bool, max_silence_s: 60}\n"
+    )
+    (pump,) = load_site(site).devices
+    bands = {p.tag.name: p.deadband for p in (*pump.points, *(d.point for d in pump.derived))}
+    assert bands == {
+        "always": None, "run": 0.0, "flags": 0.0, "flags/hot": 0.0, "name": 0.0, "flow": None, "low": 0.0
+    }  # fmt: skip
+    assert {p.tag.name: p.order for p in pump.points}["name"] == "BADC"

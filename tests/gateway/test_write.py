@@ -33,6 +33,7 @@ TAGS = """\
       - {name: total, table: holding, address: 4, type: uint64, writable: true, write_low: 0, write_high: 1e18}
       - {name: pump, table: coil, address: 7, writable: true}
       - {name: fixed, table: holding, address: 9}
+      - {name: twice, expression: "fixed * 2"}
 """
 
 
@@ -141,9 +142,11 @@ async def test_what_a_device_did_not_take_is_told_and_on_record(
         ("press/setpoint", "3.05", "steps of 0.1; the nearest is 3.0"),
         ("press/setpoint", "nan", "needs a number"),
         ("press/setpoint", "much", "needs a number"),
+        ("press/setpoint", "1_0", "needs a number"),
         ("press/pump", "2", "on or off"),
         ("press/fixed", "2", "not writable"),
         ("press/nothing", "2", "no tag 'nothing'; writable are: press/setpoint, press/speed"),
+        ("press/twice", "2", "press/twice: is calculated"),
         ("mixer/x", "2", "no device 'mixer'"),
     ],
 )
