@@ -194,6 +194,9 @@ class Outbox:
     async def park(self, epoch: str, number: int, digest: str) -> int | None:
         return await self._write(lambda: self._file.park(epoch, number, digest))
 
+    async def weed(self, ids: Sequence[int]) -> list[int]:  # drops what the disk has changed; raises StoreFull
+        return await self._write(lambda: self._file.weed(ids))
+
     async def refill(self, from_ms: int, to_ms: int) -> list[int]:
         return await self._write(lambda: self._file.refill(from_ms, to_ms))
 
@@ -230,16 +233,13 @@ class Outbox:
     async def snapshot(self) -> JsonObject:  # Delivery/Counters as they hold now
         return await self._run(self._file.snapshot)
 
-    async def pending(self) -> tuple[int, int]:
-        """(unconfirmed batches, bytes kept)."""
+    async def pending(self) -> tuple[int, int]:  # unconfirmed batches, bytes kept
         return await self._run(self._file.pending)
 
-    async def look(self, asked: Mapping[str, Any]) -> JsonObject:
-        """What `gaugeline gateway outbox` asks for."""
+    async def look(self, asked: Mapping[str, Any]) -> JsonObject:  # for `gaugeline gateway outbox`
         return await self._run(lambda: look.answer(self._file.db, self._settings.path, asked, self._clock()))
 
-    async def status(self) -> JsonObject:
-        """The outbox' part of `gateway status`."""
+    async def status(self) -> JsonObject:  # the outbox' part of `gateway status`
         (batches, size), totals, gaps, clock = await self._run(
             lambda: (self._file.pending(), self._file.totals(), self._file.gaps(), self._file.clock())
         )
@@ -289,7 +289,7 @@ class Outbox:
             if not damaged(fault):
                 raise StoreFull(f"the outbox cannot be read: {fault}") from fault
             self._renew(str(fault))
-        except Damaged as fault:
+        except (Damaged, UnicodeDecodeError) as fault:
             self._renew(str(fault))
         return action(*arguments)
 
