@@ -82,6 +82,14 @@ class OpenFile:
             raise RuntimeError("the outbox is not open")
         return self._db
 
+    @property
+    def sound(self) -> bool:
+        """False when the file's pages contradict each other: then what went wrong was no mistake of ours."""
+        try:
+            return bool(self.db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            return False
+
     def open(self, tags: Mapping[str, Sequence[Tag]], lines: Sequence[str]) -> None:
         """Begins a new epoch. A damaged file is set aside. Raises StoreFull when the disk refuses, ConfigError."""
         self._tags, self._lines = tags, lines

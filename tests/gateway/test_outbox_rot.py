@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.convert import OutboxSettings
 from gateway.outbox import ledger
 from gateway.outbox.aside import SET_ASIDE
 from gateway.outbox.database import Damaged, connect
@@ -15,11 +16,12 @@ from gateway.outbox.file import OutboxFile
 from gateway.outbox.look import show
 from gateway.outbox.pending import Pending
 from gateway.outbox.rows import Batch, json_rows
+from gateway.outbox.store import Outbox
 from gateway.resend import ResendWindow
 from gateway.time_news import Known
-from tests.gateway.field import block, taken
+from tests.gateway.field import LINES, TAGS, block, taken
 from tests.gateway.host import host
-from tests.gateway.outboxes import T0, commit_at, confirm, opened, records, waiting
+from tests.gateway.outboxes import NODE, T0, commit_at, confirm, opened, records, waiting
 from tests.gateway.test_uplink import rig
 from tests.servers import Mosquitto
 from wire.body import as_historical
@@ -182,3 +184,42 @@ async def test_a_backlog_with_a_damaged_batch_is_delivered_without_it_and_none_i
         assert (h.samples, h.doubles) == (2 * 19, [])
         totals = await r.outbox._run(file.totals)
         assert (totals["pump"]["produced"], totals["pump"]["dropped"], totals["pump"]["confirmed"]) == (40, 2, 38)
+
+
+async def test_pages_that_changed_places_are_found_by_what_they_break_and_a_mistake_of_ours_is_not_called_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(OutboxSettings(tmp_path / "o.db", 10, 50_000_000), NODE, ["gaugeline"], lambda: T0)
+    await outbox.open(TAGS, LINES)
+
+    def mistake() -> None:
+        raise TypeError("cannot unpack non-iterable NoneType object")
+
+    with pytest.raises(TypeError):
+        await outbox._run(mistake)
+    assert outbox.renewals == 0
+    epoch = outbox.epoch
+    monkeypatch.setattr(OutboxFile, "sound", property(lambda self: self.epoch != epoch))
+    with pytest.raises(TypeError):  # also on the new file: then it is a mistake after all
+        await outbox._run(mistake)
+    assert outbox.renewals == 1
+    outbox.append(taken(block(T0)))
+    await outbox.flush()
+    await outbox.close(clean=True)
+    assert [p.name for p in tmp_path.glob("*.corrupt-1")] == ["o.db.corrupt-1"]
+
+
+def test_a_file_whose_pages_contradict_each_other_is_not_sound(tmp_path: Path) -> None:
+    file = opened(tmp_path / "o.db")
+    for i in range(60):
+        commit_at(file, range(T0 + i * 1000, T0 + i * 1000 + 50))
+    assert file.sound
+    file.close(clean=True)
+    with (tmp_path / "o.db").open("r+b") as handle:
+        handle.seek(20 * 4096)
+        handle.write(b"\xee" * 4096)
+    monkey = sqlite3.connect(tmp_path / "o.db")
+    file._db, file._opened = monkey, True
+    assert not file.sound
+    monkey.close()
+    file._db = None
