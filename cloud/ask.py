@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from cloud.times import HELP, moment_ms, unshielded
+from cloud.times import HELP, WrongCall, moment_ms, unshielded
 from wire.errors import ConfigError
 
 AUDIT_ABOUT = f"""\
@@ -64,6 +64,7 @@ its id, and which metrics are left out because their datatype (Template, DataSet
 A node that was silent for `forget_after_days` (365) is forgotten, unless its balance does not hold.
 """
 BALANCE = ("produced", "stored", "in_flight", "dead_letters", "dropped", "collided", "lost", "suppressed", "refused")
+WIDEST = 120  # characters of one cell: a reason needs about so many
 WINDOW = ("batches", "samples", "stored", "dead_letters", "collided", "rows", "lost")
 
 _Adder = Callable[..., argparse.ArgumentParser]
@@ -112,7 +113,11 @@ def _call(url: str, path: str, params: Mapping[str, Any] | None = None, body: Ma
     except ValueError as fault:
         raise ConfigError(f"{url} is not a Gaugeline host") from fault
     if answer.is_error:
-        raise ConfigError(str(found.get("detail", found)))
+        asked_wrong = answer.status_code in (
+            404,
+            422,
+        )  # no such gateway or letter, a time that runs back
+        raise (WrongCall if asked_wrong else ConfigError)(str(found.get("detail", found)))
     return found
 
 
@@ -121,13 +126,13 @@ def _audit(arguments: argparse.Namespace) -> Answer:
     times = [arguments.from_time, arguments.to_time]
     if arguments.refill is not None:
         if any(times):
-            raise ConfigError("--refill FROM TO bears its own times: leave --from and --to out")
+            raise WrongCall("--refill FROM TO bears its own times: leave --from and --to out")
         return _refill(arguments, now_ms)
     if not any(times):
         balance = _call(arguments.url, "/api/balance", {"gateway": arguments.gateway})
         return _told(balance, arguments.json, BALANCE, _balance_verdict)
     if times[0] is None:
-        raise ConfigError("--to needs --from")
+        raise WrongCall("--to needs --from")
     from_ms, to_ms = (moment_ms(unshielded(t or "now"), now_ms) for t in times)
     asked = {"from_ms": from_ms, "to_ms": to_ms, "gateway": arguments.gateway}
     return _told(_call(arguments.url, "/api/window", asked), arguments.json, WINDOW, _window_verdict)
@@ -181,12 +186,13 @@ def _letters(arguments: argparse.Namespace) -> Answer:
     words = arguments.show
     if words:
         if len(words) != 2 or words[0] != "show" or not words[1].isdecimal():
-            raise ConfigError("write `gaugeline cloud dead-letters show ID` with an ID of the list")
+            raise WrongCall("write `gaugeline cloud dead-letters show ID` with an ID of the list")
         letter = _call(arguments.url, f"/api/dead-letters/{words[1]}")
         if arguments.json:
             return Answer(json.dumps(letter, indent=2))
         letter["at_ms"] = _clock(letter["at_ms"])
-        return Answer("\n".join(f"{name:>12}  {value}" for name, value in letter.items() if value not in ("", None)))
+        said = ((name, value) for name, value in letter.items() if value not in ("", None))
+        return Answer("\n".join(f"{name:>12}  {_plain(str(value))}" for name, value in said))
     letters = _call(arguments.url, "/api/dead-letters", {"limit": arguments.limit, "kind": arguments.kind})
     summary = _call(arguments.url, "/api/dead-letters/summary")
     if arguments.json:
@@ -223,9 +229,19 @@ def _clock(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else "-"
 
 
+def _plain(text: str) -> str:
+    """What a stranger sent, so that it cannot move the cursor or colour the screen."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _cut(text: str) -> str:
+    """One long name must not make the table unreadable; --json and `show` say all of it."""
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
+
+
 def _table(rows: Iterable[Sequence[Any]], left: bool = False) -> str:
     """The first column to the left, figures to the right."""
-    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    cells = [[f"{cell:,}" if isinstance(cell, int) else _cut(_plain(str(cell))) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = []
     for row in cells:

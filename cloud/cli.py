@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cloud import app, ask, broker_command, logs
 from cloud.config import KEYS, load_config
-from cloud.times import shielded
+from cloud.times import WrongCall, shielded
 from wire.errors import ConfigError
 
 RUN_ABOUT = """\
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as fault:
         for problem in fault.problems:
             print(f"error: {problem}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(fault, WrongCall) else 1
 
 
 def _run(arguments: argparse.Namespace) -> int:

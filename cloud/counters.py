@@ -12,6 +12,7 @@ from wire.errors import PayloadError
 COUNTS = Field(default=0, ge=0, le=2**62)
 Number = Annotated[int, Field(ge=0, le=2**62)]  # a database's 64 bits: one that is larger would stop every audit
 LONGEST_KIND = 64
+DEEPEST = 20  # levels of a record: our deepest has four
 
 
 class DeviceCounters(BaseModel):
@@ -81,20 +82,29 @@ def parse_record(text: str) -> tuple[str, dict[str, Any]]:
     """
     try:
         content = json.loads(text)
+        # What is kept is said again by the API: NaN, half a surrogate pair, a hundred brackets must not break it there.
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
         kind = content["kind"]
+        if _depth(content) > DEEPEST:
+            raise ValueError(kind)
         if not isinstance(kind, str) or not kind.isprintable() or len(kind) > LONGEST_KIND:
             raise ValueError(kind)
         if kind == "epoch_closed":
-            EpochSaid.model_validate(content)
+            EpochSaid.model_validate_json(text, strict=True)
         elif kind == "drop":
-            DropRecord.model_validate(content)
+            DropRecord.model_validate_json(text, strict=True)
         elif kind == "thin":
-            ThinRecord.model_validate(content)
+            ThinRecord.model_validate_json(text, strict=True)
     except ValidationError as fault:
         raise PayloadError(f"a record that cannot be read: {_first(fault)}") from fault
     except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise PayloadError(f"not a record: {text[:200]!r}") from fault
     return kind, content
+
+
+def _depth(found: object) -> int:
+    parts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    return 1 + max(map(_depth, parts), default=0)
 
 
 def _first(fault: ValidationError) -> str:

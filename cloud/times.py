@@ -8,6 +8,11 @@ from datetime import datetime
 
 from wire.errors import ConfigError
 
+
+class WrongCall(ConfigError):
+    """What was typed cannot be meant: exit code 2, as argparse has it."""
+
+
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _AGO = re.compile(r"^-(\d{1,9})([smhdw])$")
 HELP = (
@@ -16,7 +21,7 @@ HELP = (
 
 
 def moment_ms(text: str, now_ms: int) -> int:
-    """UTC epoch ms. Raises ConfigError."""
+    """UTC epoch ms. Raises WrongCall."""
     if text == "now":
         return now_ms
     ago = _AGO.match(text)
@@ -25,9 +30,9 @@ def moment_ms(text: str, now_ms: int) -> int:
     try:
         found = int(datetime.fromisoformat(text).timestamp() * 1000)
     except (ValueError, OverflowError, OSError) as fault:
-        raise ConfigError(f"time {text!r}: write it as {HELP}") from fault
+        raise WrongCall(f"time {text!r}: write it as {HELP}") from fault
     if found < 0:
-        raise ConfigError(f"time {text!r} is before 1970")
+        raise WrongCall(f"time {text!r} is before 1970")
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.outbox.rows import Batch, Committed
 from gateway.resend import Ranges, ResendWindow
@@ -122,3 +122,14 @@ class Lanes:
         """The host asked for these once more."""
         for i in ids:
             self.todo.add(i, i)
+
+
+def figures(lanes: Lanes) -> dict[str, Any]:
+    """The lanes' part of the status."""
+    trip = lanes.window.round_trip_s
+    return {
+        "live_waiting": lanes.live_waiting,
+        "under_way": len(lanes.window),
+        "round_trip_ms": None if trip is None else round(trip * 1000, 1),
+        "resend_after_s": round(lanes.window.timer_s, 3),
+    }

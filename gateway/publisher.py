@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.births import BirthBook
 from gateway.commands import Commands
@@ -17,7 +17,7 @@ from gateway.outbox.store import Outbox
 from gateway.shown import Shown
 from wire.body import as_historical
 from wire.edge_session import DeviceBirth, EdgeSession, Message
-from wire.errors import StoreFull
+from wire.errors import PayloadError, StoreFull
 
 log = logging.getLogger(__name__)
 
@@ -171,12 +171,17 @@ class Publisher:
         """Batches as historical, in handfuls: a rebirth waits for one at most."""
         for first in range(0, len(found), TOGETHER):
             await self._reborn()
-            some = found[first : first + TOGETHER]
-            for batch in some:
+            some: list[tuple[Batch, bytes]] = []
+            for batch in found[first : first + TOGETHER]:
+                try:
+                    some.append((batch, as_historical(batch.body)))
+                except PayloadError:
+                    await self._sound((), [batch.id])
+            for batch, _ in some:
                 self._lanes.backlog_sent(batch, time.monotonic())
                 self._counters[counter] += 1
-            await self._batches((batch, as_historical(batch.body)) for batch in some)
-            for batch in some:
+            await self._batches(some)
+            for batch, _ in some:
                 self._shown.historical(batch)
 
     async def _resend(self) -> bool:
@@ -187,8 +192,21 @@ class Publisher:
         found = await self._outbox.batches(due)
         for i in set(due) - {batch.id for batch in found}:
             self._lanes.window.forget(i)
-        await self._late(found, "resent")
+        weary = [i for i in due if self._lanes.window.weary(i)]
+        await self._late(await self._sound(found, weary), "resent")
         return bool(found)
+
+    async def _sound(self, found: Sequence[Batch], suspects: Sequence[int]) -> Sequence[Batch]:
+        """Without those of the suspects that the disk has changed: they are dropped, with a record."""
+        try:
+            bad = await self._outbox.weed(suspects) if suspects else []
+        except StoreFull as fault:
+            log.debug("damaged batches are dropped later", extra={"error": str(fault)})
+            return found
+        for i in bad:
+            self._lanes.window.forget(i)
+        self._counters["damaged"] += len(bad)
+        return [batch for batch in found if batch.id not in bad]
 
     async def _backlog(self) -> bool:
         """One chunk of what waits from before, as historical; True when there may be more to send at once."""
@@ -279,14 +297,3 @@ class Publisher:
                 await self._wake.wait()
         except TimeoutError:
             return
-
-
-def figures(lanes: Lanes) -> dict[str, Any]:
-    """The lanes' part of the status."""
-    trip = lanes.window.round_trip_s
-    return {
-        "live_waiting": lanes.live_waiting,
-        "under_way": len(lanes.window),
-        "round_trip_ms": None if trip is None else round(trip * 1000, 1),
-        "resend_after_s": round(lanes.window.timer_s, 3),
-    }

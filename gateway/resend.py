@@ -61,6 +61,7 @@ class _Sent:
 # A live value waits behind the backlog that the host has before it: so long may that take. With the commit windows of
 # both sides it stays below two seconds.
 BACKLOG_TRIP_S = 0.8
+WEARY = 3  # times: with the shortest timer 14 s
 _LEAST_BACKLOG, _FIRST_BACKLOG = 25_000, 50_000  # a first burst must not make a slow host miss its timer
 _MESSAGE_BYTES = 400  # what a message costs the host beside its bytes, in bytes
 
@@ -140,6 +141,11 @@ class ResendWindow:
             before.wait_s = min(self._max_s, before.wait_s * 2)
             before.due_s = now_s + before.wait_s
             before.times += 1
+
+    def weary(self, i: int) -> bool:
+        """True for a batch that was sent so often that its row is looked at: its host may not be able to take it."""
+        sent = self._sent.get(i)
+        return sent is not None and sent.times >= WEARY
 
     def age_s(self, i: int, now_s: float) -> float | None:
         """Since it was published first; None when it is not under way."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from gateway.births import BirthBook
 from gateway.outbox.rows import Batch
 from wire.block import Sample
+from wire.errors import PayloadError
 from wire.payload import decode
 from wire.tag import Tag
 
@@ -49,7 +50,11 @@ class Shown:
 
     def _keep(self, batch: Batch, unread: Mapping[int, Tag]) -> None:
         kept = self._kept.setdefault(batch.device, {})
-        for m in decode(batch.body, {alias: tag.datatype for alias, tag in unread.items()}).metrics:
+        try:
+            metrics = decode(batch.body, {alias: tag.datatype for alias, tag in unread.items()}).metrics
+        except PayloadError:
+            return  # changed by the disk: the host refuses it too
+        for m in metrics:
             tag = unread.get(m.alias) if m.alias is not None else None
             if tag is None or m.ts_ms is None:
                 continue

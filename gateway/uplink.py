@@ -17,12 +17,12 @@ from gateway.births import BirthBook
 from gateway.brokers import HostGone, Turns
 from gateway.commands import Commands, HostSaid
 from gateway.config.convert import Broker
-from gateway.lanes import Lanes
+from gateway.lanes import Lanes, figures
 from gateway.link import Link, first_of, pass_cancellation
 from gateway.outbox.rows import Committed
 from gateway.outbox.store import Outbox
 from gateway.primary import PrimaryHost
-from gateway.publisher import TOGETHER, Publisher, figures
+from gateway.publisher import TOGETHER, Publisher
 from gateway.rebirths import CONFIGURATION, NEW_TAGS
 from gateway.resend import ResendWindow
 from gateway.tls import tls_context

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from wire import sparkplug_pb2 as pb
+from wire.payload import parsed
 
 
 def as_historical(body: bytes) -> bytes:
-    """The same metrics with the specified historical flag on each; stamps and values stay."""
-    out = pb.Payload.FromString(body)
+    """The same metrics with the specified historical flag on each; stamps and values stay. Raises PayloadError."""
+    out = parsed(body)
     for metric in out.metrics:
         metric.is_historical = True
     return out.SerializeToString()

@@ -2,7 +2,7 @@
 
 The whole of it takes up to three hours and may be stopped at any time: the next call goes on where it was, as long as
 code, seed and form are the same. `make campaign SHORT=1` is a round or two of each within two minutes. Exit code 1
-when a round failed; its folder is kept, and what repeats it alone is printed.
+when a round failed; its folder is kept, and what repeats it alone is printed. 130: stopped before the end.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from benchmarks.campaign import clocks, databases, disks, kills, links, messages, outage, self_test, table, twins
 from benchmarks.campaign.family import Family
 from benchmarks.campaign.ledger import Ledger, Round
-from benchmarks.campaign.runner import CLOSING, Runner
+from benchmarks.campaign.runner import CLOSING, Runner, rounds_of
 from benchmarks.result import ROOT, commit, keep
 
 FAMILIES: tuple[Family, ...] = (
@@ -45,6 +46,10 @@ LANES: tuple[Callable[[Family], bool], ...] = (
 )
 CODE = ("wire", "agent", "gateway", "cloud", "firmware_sim", "benchmarks/campaign")
 """Rounds count together as long as none of these has changed."""
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = 130  # the exit code of what Ctrl-C ended: rounds are left that nobody has judged
 
 
 class Screen:
@@ -100,7 +105,10 @@ def campaign(
         try:
             wait(running, return_when=FIRST_EXCEPTION)
         except KeyboardInterrupt:
-            print("\nstops after the rounds that run now; the same call goes on from there")
+            # A second one would leave the servers and gateways of these rounds behind.
+            for number in SIGNALS:
+                signal.signal(number, lambda *_: print("\nthe rounds that run now are still ending", flush=True))
+            print("\nstops after the rounds that run now; the same call goes on from there", flush=True)
         finally:
             for runner in runners:
                 runner.stop()
@@ -121,7 +129,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--fresh", action="store_true", help="forget the rounds that are done")
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "campaign", help="ledger and what failed")
     options = parser.parse_args(argv)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
     families = [family for family in FAMILIES if options.only in (None, family.name)]
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +145,10 @@ def main(argv: list[str]) -> int:
         )
     for ended in bad:
         sys.stderr.write(f"error: {ended.family} failed: {ended.verdict.problems[0]}\n  {again(ended)}\n")
-    return 1 if bad else 0
+    done = Counter(r.family for r in rounds)
+    wanted = {f.name: 1 if alone is not None else rounds_of(f, options.short, options.rounds) for f in families}
+    left = any(done[f.name] < wanted[f.name] for f in families if not f.unable())
+    return 1 if bad else STOPPED if left else 0
 
 
 if __name__ == "__main__":

@@ -32,6 +32,11 @@ def seed_of(base: int, family: str, index: int) -> int:
     return zlib.crc32(f"{base}/{family}/{index}".encode())
 
 
+def rounds_of(family: Family, short: bool, most: int | None) -> int:
+    rounds = family.short if short else family.rounds
+    return rounds if most is None else min(rounds, most)
+
+
 @dataclass
 class _Shared:
     """The plant that rounds share. mark: up to when its samples are judged."""
@@ -77,8 +82,7 @@ class Runner:
     def count(self, family: Family) -> int:
         if self._only_seed is not None:
             return 1
-        rounds = family.short if self._short else family.rounds
-        return rounds if self._most is None else min(rounds, self._most)
+        return rounds_of(family, self._short, self._most)
 
     def _round(self, family: Family, index: int) -> None:
         seed = seed_of(self._base, family.name, index) if self._only_seed is None else self._only_seed

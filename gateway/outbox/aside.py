@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,17 @@ _TAKEN_OVER = {
     "refusal": "INSERT OR IGNORE INTO refusal VALUES (?, ?, ?, ?, ?)",
 }
 _READ = {
-    "alias": "SELECT alias, device, tag, datatype, unit FROM alias",
-    "high_water": "SELECT device, ts_ms FROM high_water",
-    "line_poll": "SELECT line, polled_ms FROM line_poll",
+    # Numbers that cannot have been written are left behind: an id that is nearly the largest leaves none for the next.
+    "alias": "SELECT alias, device, tag, datatype, unit FROM alias WHERE alias BETWEEN 1 AND 9007199254740992",
+    "high_water": "SELECT device, ts_ms FROM high_water WHERE ts_ms BETWEEN 0 AND 4102444800000",
+    "line_poll": "SELECT line, polled_ms FROM line_poll WHERE polled_ms BETWEEN 0 AND 4102444800000",
     "setting": "SELECT key, value FROM setting",
     # The offset is the time of every sample of that boot: what lies before 1970 or after 2099 is none.
     "boot": "SELECT id, boot_id, offset_ms, certain, how, off_by_ms, from_ms, to_ms, samples FROM boot"
     " WHERE offset_ms IS NULL OR offset_ms BETWEEN 0 AND 4102444800000",
     "unstamped_refused": "SELECT boot, device, samples, first_ms, last_ms FROM unstamped_refused",
     "refusal": "SELECT device, from_ms, to_ms, samples, since_ms FROM refusal",
-    "epoch": "SELECT id, epoch FROM epoch ORDER BY id DESC LIMIT 1",
+    "epoch": "SELECT id, epoch FROM epoch WHERE id BETWEEN 1 AND 1073741824 ORDER BY id DESC LIMIT 1",
     "unconfirmed": "SELECT count(*), coalesce(sum(samples), 0) FROM unconfirmed WHERE device <> ''",
 }
 
@@ -56,6 +57,10 @@ class Aside:
         """(id, epoch) of the newest epoch; (0, '') when nobody knows."""
         rows = self.found.get("epoch")
         return (int(rows[0][0]), str(rows[0][1])) if rows else (0, "")
+
+    def empty(self) -> Aside:
+        """The same with nothing read of it: what was read made no sense."""
+        return replace(self, found={}, unstamped=Salvaged(0, None))
 
     def record(self) -> JsonObject:
         """What the host is told. lost: unconfirmed batches of the file, null where they cannot be counted.

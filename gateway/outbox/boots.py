@@ -9,7 +9,7 @@ import json
 import sqlite3
 from typing import NamedTuple
 
-from gateway.outbox.rows import JsonObject
+from gateway.outbox.rows import JsonObject, json_rows
 from gateway.time_news import Known, Step
 
 _SHOWN = 50
@@ -184,5 +184,5 @@ def listed(db: sqlite3.Connection) -> JsonObject:
         "waiting_samples": samples,
         "waiting_rows": rows,
         "boots": [dict(zip(names, row, strict=True)) for row in boots],
-        "steps_on_record": [json.loads(text) for (text,) in steps],
+        "steps_on_record": [step for (text,) in steps for step in json_rows(text)],
     }

@@ -24,9 +24,17 @@ class Damaged(StoreFull):
     """The file is no sound database any more: set it aside, go on with a new one."""
 
 
+# What Python makes of a damaged file: a text that is none (also in SQLite's own words), a number that no column holds.
+GARBLED = (UnicodeDecodeError, OverflowError)
+# What SQLite finds where the schema is not the one that its number says.
+_OTHER_SCHEMA = ("no such ", "already exists", "has no column", "duplicate column", "Could not decode to UTF-8")
+
+
 def damaged(fault: sqlite3.Error) -> bool:
     """True when SQLite says that the file itself is damaged."""
-    return getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+    code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
+    other = code in (0, sqlite3.SQLITE_ERROR) and any(words in str(fault) for words in _OTHER_SCHEMA)
+    return code in _DAMAGE or other
 
 
 def connect(path: Path, max_bytes: int = _DEFAULT_BYTES) -> sqlite3.Connection:
@@ -38,6 +46,8 @@ def connect(path: Path, max_bytes: int = _DEFAULT_BYTES) -> sqlite3.Connection:
         if damaged(fault):
             raise Damaged(str(fault)) from fault
         raise StoreFull(f"outbox {path} cannot be opened: {fault}") from fault
+    except GARBLED as fault:
+        raise Damaged(str(fault)) from fault
     except OSError as fault:
         raise StoreFull(f"outbox {path} cannot be opened: {fault.strerror}") from fault
 

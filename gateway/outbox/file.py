@@ -18,6 +18,7 @@ from gateway.outbox.records import (
     remember_refusals,
 )
 from gateway.outbox.rows import NUMBERS, AliasRow, Batch, Confirmed, GapLine, JsonObject, Window
+from gateway.outbox.weed import weed
 from gateway.time_news import Known, Step
 from wire.block import Block
 from wire.delivery import Confirmation
@@ -90,7 +91,7 @@ class OutboxFile(OpenFile):
         """Samples without a time are kept; what has one by now becomes batches. Only then are they produced."""
         self._record(self.unstamped.take(self._epoch_id, window, self._encoded(window.unstamped)))
         self.time_known = self.time_known or bool(window.clock)
-        for device, samples, aliases in self.unstamped.stamped():
+        for device, samples, aliases in self.unstamped.stamped(self._epoch_id):
             self._produce(encode_batch(self._node, self.epoch, self._number + 1, device, samples, aliases))
 
     def _advance_gap(self, first_poll: Mapping[str, int]) -> None:
@@ -146,6 +147,16 @@ class OutboxFile(OpenFile):
 
         return self._write(apply)
 
+    def weed(self, ids: Sequence[int]) -> tuple[list[int], tuple[Batch, ...]]:
+        """Drops those that the disk has changed, with a record; their ids."""
+
+        def apply() -> list[int]:
+            bad, records = weed(self.db, self._node, ids)
+            self._record(records)
+            return bad
+
+        return self._write(apply)
+
     def refill(self, from_ms: int, to_ms: int) -> tuple[list[int], tuple[Batch, ...]]:
         """Ids of confirmed batches that are sent again."""
         return self._write(lambda: ledger.refill(self.db, from_ms, to_ms))
@@ -165,7 +176,7 @@ class OutboxFile(OpenFile):
     def next_bd_seq(self) -> int:
         """The bdSeq of the next CONNECT, durable before it is used."""
         row = self.db.execute("SELECT value FROM setting WHERE key = 'bd_seq'").fetchone()
-        value = next_bd_seq(None if row is None else int(row[0]))
+        value = next_bd_seq(int(row[0]) if row is not None and str(row[0]).isdecimal() else None)
         with transaction(self.db):
             self.db.execute("INSERT OR REPLACE INTO setting VALUES ('bd_seq', ?)", (str(value),))
         return value

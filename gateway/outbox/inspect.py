@@ -9,7 +9,7 @@ from gateway.clock import now_ms
 from gateway.config.convert import Site
 from gateway.outbox import boots, ledger, start
 from gateway.outbox.aside import set_aside_files
-from gateway.outbox.database import used_bytes
+from gateway.outbox.database import GARBLED, used_bytes
 from wire.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def stored_status(site: Site) -> dict[str, Any]:
             "lines": {},
             "scoring": {},
         }
-    except sqlite3.DatabaseError as fault:
+    except (sqlite3.DatabaseError, *GARBLED) as fault:
         raise ConfigError(f"the outbox {path} cannot be read: {fault}") from fault
     finally:
         db.close()

@@ -124,7 +124,7 @@ def device_counters(db: sqlite3.Connection, epoch: int) -> dict[str, dict[str, i
         (epoch * NUMBERS, (epoch + 1) * NUMBERS - 1),
     )
     for device, samples in in_flight:
-        found[device]["in_flight"] = samples
+        found.setdefault(device, dict.fromkeys((*COUNTERS[:5], "in_flight"), 0))["in_flight"] = samples
     return found
 
 
@@ -155,5 +155,5 @@ def totals(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
     for device, samples in db.execute(
         "SELECT device, sum(samples) FROM unconfirmed WHERE device <> '' GROUP BY device"
     ):
-        found[device]["in_flight"] = samples
+        found.setdefault(device, dict.fromkeys((*COUNTERS, "in_flight"), 0))["in_flight"] = samples
     return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.outbox import ledger, start
 from gateway.outbox.aside import set_aside_files
-from gateway.outbox.database import used_bytes
+from gateway.outbox.database import GARBLED, used_bytes
 from gateway.outbox.rows import NUMBERS, JsonObject
 from gateway.outbox.thin import names_of_aliases
 from wire.delivery import BATCH, parse_batch_tag
@@ -74,7 +74,7 @@ def read_file(path: Path, asked: Mapping[str, Any], now_ms: int) -> JsonObject:
                 f"the outbox {path} is of an older version: the next `gaugeline gateway run` brings it up"
             )
         return answer(db, path, asked, now_ms)
-    except sqlite3.DatabaseError as fault:
+    except (sqlite3.DatabaseError, *GARBLED) as fault:
         raise ConfigError(
             f"the outbox {path} cannot be read: {fault}; the next start sets it aside and begins a new one"
         ) from fault
@@ -146,7 +146,8 @@ def show(tables: sqlite_utils.Database, number: int, epoch: str) -> JsonObject:
     names = names_of_aliases(tables.conn)
     samples = []
     for m in decode(body, {alias: kind for alias, (_, kind) in names.items()}).metrics:
-        assert m.alias is not None  # the outbox encodes by alias alone
+        if m.alias not in names:
+            raise PayloadError(f"batch {number} is damaged: a metric without a known alias")
         name, kind = names[m.alias]
         if name == BATCH:
             batch["digest"] = parse_batch_tag(str(m.value)).digest

@@ -8,6 +8,8 @@ from importlib.resources import files
 
 from wire.errors import ConfigError
 
+_LARGEST = 9_999  # as many versions as four digits of a file's name can say
+
 
 def schema_versions() -> list[tuple[int, str]]:
     """(version, SQL) of every file of the schema folder, in order."""
@@ -20,6 +22,8 @@ def migrate(db: sqlite3.Connection) -> int:
     versions = schema_versions()
     newest = versions[-1][0]
     (current,) = db.execute("PRAGMA user_version").fetchone()
+    if not 0 <= current <= _LARGEST:
+        raise sqlite3.DatabaseError(f"no such schema: {current}")  # the number itself was changed
     if current > newest:
         raise ConfigError(
             f"the outbox has schema {current}, this program knows {newest}: a newer Gaugeline wrote it; "

@@ -14,7 +14,17 @@ from typing import TypeVar
 from gateway.config.convert import WhenFull
 from gateway.outbox import ledger, policy, start
 from gateway.outbox.aside import Aside, set_aside, take_over
-from gateway.outbox.database import Damaged, connect, file_bytes, shrink, transaction, used_bytes, wal_bytes
+from gateway.outbox.database import (
+    GARBLED,
+    Damaged,
+    connect,
+    damaged,
+    file_bytes,
+    shrink,
+    transaction,
+    used_bytes,
+    wal_bytes,
+)
 from gateway.outbox.encoding import BlockEncoder, Encoded, encode_batch, record_samples
 from gateway.outbox.records import (
     due_refusals,
@@ -29,6 +39,9 @@ from wire.tag import Tag
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+# What a start stumbles over in a file that SQLite reads without complaint, and would again at every next start.
+_NONSENSE = (*GARBLED, sqlite3.IntegrityError, ValueError, TypeError, LookupError)
 
 
 class OpenFile:
@@ -69,13 +82,26 @@ class OpenFile:
             raise RuntimeError("the outbox is not open")
         return self._db
 
+    @property
+    def sound(self) -> bool:
+        """False when the file's pages contradict each other: then what went wrong was no mistake of ours."""
+        try:
+            return bool(self.db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            return False
+
     def open(self, tags: Mapping[str, Sequence[Tag]], lines: Sequence[str]) -> None:
         """Begins a new epoch. A damaged file is set aside. Raises StoreFull when the disk refuses, ConfigError."""
         self._tags, self._lines = tags, lines
         try:
-            self._begin(None)
-        except Damaged as fault:
-            self._begin(self._set_aside(str(fault), running=False))
+            try:
+                self._begin(None)
+            except Damaged as fault:
+                self._begin_anew(self._set_aside(str(fault), running=False))
+        except StoreFull as fault:
+            raise StoreFull(
+                f"{fault}: make room on the disk of {self._path}, or make it writable; nothing is measured until then"
+            ) from fault
         self._opened = True
 
     def renew(self, why: str) -> tuple[Batch, ...]:
@@ -92,7 +118,7 @@ class OpenFile:
             self._aside = self._set_aside(why, running=True)
         self._number = 0
         self._thinner.forget()
-        self._begin(self._aside, above)
+        self._begin_anew(self._aside, above)
         self._aside = None
         return tuple(self._fresh)
 
@@ -101,6 +127,15 @@ class OpenFile:
             return set_aside(self._path, why, running)
         except OSError as fault:
             raise StoreFull(f"the damaged outbox {self._path} cannot be set aside: {fault.strerror}") from fault
+
+    def _begin_anew(self, aside: Aside | None, above: int = 0) -> None:
+        try:
+            self._begin(aside, above)
+        except Damaged as fault:
+            if aside is None:
+                raise
+            log.error("nothing of the damaged outbox could be taken over", extra={"error": str(fault)})
+            self._begin(aside.empty(), above)
 
     def _begin(self, aside: Aside | None, above: int = 0) -> None:
         wal_is_missing = start.wal_is_missing(self._path)
@@ -111,9 +146,11 @@ class OpenFile:
             self._write(lambda: self._first_words(aside, above, wal_is_missing))
             if file_bytes(self.db) > self._max_bytes:
                 self._shrink()
-        except BaseException:
-            self.db.close()
+        except BaseException as fault:
+            self._db.close()
             self._db = None
+            if isinstance(fault, _NONSENSE) or (isinstance(fault, sqlite3.DatabaseError) and damaged(fault)):
+                raise Damaged(f"{type(fault).__name__}: {fault}") from fault
             raise
 
     def _shrink(self) -> None:
@@ -130,6 +167,7 @@ class OpenFile:
             take_over(self.db, aside, self._node, wal_bytes(self._max_bytes) // 2, rows)
             self.unstamped.reload()
             above = max(above, aside.last_epoch[0])
+        start.check_ids(self.db)
         self._epoch_id, self.epoch = start.new_epoch(self.db, now, above)
         self.aliases = start.register_aliases(self.db, self._tags)
         lost = aside.last_epoch[1] if aside is not None and not aside.running else None

@@ -36,9 +36,15 @@ def drop_oldest(db: sqlite3.Connection, target: int) -> list[JsonObject]:
         rows = _oldest(db, used_bytes(db) - target, "IN (SELECT id FROM unconfirmed WHERE device <> '')")
         if not rows:
             break
-        records += _records(db, rows)
-        close_batches(db, rows, "dropped")
-        delete(db, rows)
+        records += drop(db, rows, "space")
+    return records
+
+
+def drop(db: sqlite3.Connection, ids: list[int], why: str) -> list[JsonObject]:
+    """Unconfirmed batches go, counted; the records that say so."""
+    records = _records(db, ids, why)
+    close_batches(db, ids, "dropped")
+    delete(db, ids)
     return records
 
 
@@ -69,7 +75,7 @@ def delete(db: sqlite3.Connection, ids: list[int]) -> None:
         db.executemany(f"DELETE FROM {table} WHERE id = ?", [(i,) for i in ids])  # noqa: S608
 
 
-def _records(db: sqlite3.Connection, ids: list[int]) -> list[JsonObject]:
+def _records(db: sqlite3.Connection, ids: list[int], why: str) -> list[JsonObject]:
     groups: dict[tuple[int, str], JsonObject] = {}
     thinned: list[Thinned] = []
     for i in ids:
@@ -84,7 +90,7 @@ def _records(db: sqlite3.Connection, ids: list[int]) -> list[JsonObject]:
         record = groups.setdefault(
             (i // NUMBERS, device),
             {"kind": "drop", "epoch": epoch, "numbers": [], "device": device, "from_ms": first_ms, "to_ms": last_ms,
-             "samples": 0, "why": "space"},
+             "samples": 0, "why": why},
         )  # fmt: skip
         numbers = record["numbers"]
         if numbers and numbers[-1][1] == i % NUMBERS - 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -10,11 +11,22 @@ from gateway.time_news import News
 from wire.block import Block
 from wire.tag import Datatype
 
+JsonObject = dict[str, Any]
+
 NUMBERS = 1 << 32
 """Batch numbers of one epoch are below this; id = epoch id * NUMBERS + number."""
 
 ROW_OVERHEAD = 150
 """Bytes that a small batch takes on disk besides its body: keys, digest, page slack (measured: 90 to 160)."""
+
+
+def json_rows(text: object) -> list[JsonObject]:
+    """JSON that the outbox keeps: objects, or a list of them. What the disk has changed gives none."""
+    try:
+        found = json.loads(str(text))
+    except (ValueError, RecursionError):
+        return []
+    return [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
 
 
 class Batch(NamedTuple):
@@ -109,6 +121,3 @@ class GapLine:
     last_poll_ms: int | None
     first_new_ms: int | None
     reason: str
-
-
-JsonObject = dict[str, Any]

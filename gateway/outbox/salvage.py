@@ -7,16 +7,15 @@ batch does), so that a row that was changed is found out and left behind.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wire.block import Sample
-from wire.delivery import BATCH, batch_digest, parse_batch_tag
+from gateway.outbox.bodies import Names, proved, read_body
+from gateway.outbox.start import MOST_IDS
 from wire.errors import PayloadError
 from wire.ids import NodeId
-from wire.payload import decode
 from wire.tag import Datatype
 
 MOST_LOOKED_FOR = 200_000
@@ -26,7 +25,6 @@ _COLUMNS = "SELECT id, boot, device, samples, first_ms, last_ms, body FROM unsta
 _UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError)
 
 Row = tuple[int, int, str, int, int, int, bytes]
-Names = Mapping[int, tuple[str, Datatype]]
 
 
 class Salvaged(NamedTuple):
@@ -100,28 +98,16 @@ def _until_fault(old: sqlite3.Connection, sql: str) -> Iterator[Row]:
 
 
 def _typed(row: tuple[Any, ...]) -> bool:
-    return tuple(map(type, row)) == (int, int, str, int, int, int, bytes)
+    return tuple(map(type, row)) == (int, int, str, int, int, int, bytes) and 0 < row[0] <= MOST_IDS
 
 
 def whole(row: Row, node: NodeId, names: Names) -> bool:
     """True when the row's body has the digest that it bears, and is what its columns say."""
     _, _, device, count, first_ms, last_ms, body = row
-    samples: list[Sample] = []
-    key = ""
     try:
-        for m in decode(body, {alias: datatype for alias, (_, datatype) in names.items()}).metrics:
-            if m.alias is None or m.ts_ms is None:
-                return False
-            name, datatype = names[m.alias]
-            if name == BATCH:
-                key = str(m.value)
-            else:
-                samples.append(Sample(name, datatype, m.ts_ms, m.quality, m.value, m.reason))
-        tag = parse_batch_tag(key)
-        digest = batch_digest(node, device, tag.epoch, tag.number, samples)
-    except (PayloadError, KeyError, ValueError):
+        read = read_body(body, names)
+    except PayloadError:
         return False
-    stamps = [s.ts_ms for s in samples] or [-1]
-    return (digest, len(samples), count) == (tag.digest, tag.samples, tag.samples) and (
-        (min(stamps), max(stamps)) == (first_ms, last_ms)
-    )
+    stamps = [s.ts_ms for s in read.samples] or [-1]
+    said = count, first_ms, last_ms
+    return proved(read, node, device) and (len(read.samples), min(stamps), max(stamps)) == said

@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.outbox.rows import AliasRow, GapLine, JsonObject
+from gateway.outbox.rows import AliasRow, GapLine, JsonObject, json_rows
 from wire.delivery import BATCH, COUNTERS, PROTOCOL_METRIC, RECORD
 from wire.tag import Datatype, Tag
 from wire.thinned import REPLACES
 
 GAP_WAIT_MS = 15_000
 """A line that has not been polled by then stands in the gap record without a first new stamp."""
+
+
+MOST_EPOCHS, MOST_IDS = 2**30, 2**53  # ids above were changed by the disk; a batch's id is its epoch's times 2^32
 
 
 @dataclass(slots=True)
@@ -52,7 +55,23 @@ class Gap:
 
 
 def gap_record(epoch: str, previous: str, reason: str, lines_json: str) -> JsonObject:
-    return {"kind": "gap", "reason": reason, "epoch": epoch, "previous": previous, "lines": json.loads(lines_json)}
+    return {"kind": "gap", "reason": reason, "epoch": epoch, "previous": previous, "lines": json_rows(lines_json)}
+
+
+def check_ids(db: sqlite3.Connection) -> None:
+    """Raises OverflowError where an id is one that was never given: what comes after it would find none."""
+    for table, column, most in (
+        ("epoch", "id", MOST_EPOCHS),
+        ("alias", "alias", MOST_IDS),
+        ("unstamped", "id", MOST_IDS),
+    ):
+        (found,) = db.execute(
+            f"SELECT max(coalesce((SELECT max({column}) FROM {table}), 0),"  # noqa: S608  # the three above
+            " coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = ?), 0))",
+            (table,),
+        ).fetchone()
+        if not 0 <= found <= most:
+            raise OverflowError(f"{table} has an id {found}")
 
 
 def new_epoch(db: sqlite3.Connection, now_ms: int, above: int = 0) -> tuple[int, str]:
@@ -143,14 +162,15 @@ def retired_aliases(db: sqlite3.Connection, current: set[int]) -> list[AliasRow]
         "SELECT alias, device, tag, datatype, unit FROM alias"
         " WHERE device IN (SELECT DISTINCT device FROM unconfirmed) AND device <> '' ORDER BY alias"
     )
-    return [AliasRow(a, d, t, Datatype(dt), u) for a, d, t, dt, u in rows if a not in current]
+    kinds = set(Datatype)  # another one was changed by the disk
+    return [AliasRow(a, d, t, Datatype(dt), u) for a, d, t, dt, u in rows if a not in current and dt in kinds]
 
 
 def read_gaps(db: sqlite3.Connection) -> list[GapLine]:
     """Gaps of the last 50 starts, a line each."""
     rows = db.execute("SELECT reason, lines FROM (SELECT * FROM gap ORDER BY epoch_id DESC LIMIT 50) ORDER BY epoch_id")
     return [
-        GapLine(line["line"], line["last_poll_ms"], line["first_new_ms"], reason)
+        GapLine(str(line.get("line")), line.get("last_poll_ms"), line.get("first_new_ms"), reason)
         for reason, lines in rows
-        for line in json.loads(lines)
+        for line in json_rows(lines)
     ]

@@ -187,12 +187,14 @@ class Outbox:
         """Raises StoreFull: the host will be asked to confirm again."""
         return await self._write(lambda: self._file.confirm(confirmation))
 
-    async def delivered(self, ids: Sequence[int]) -> None:
-        """Counts batches as confirmed that no host will confirm. Raises StoreFull."""
+    async def delivered(self, ids: Sequence[int]) -> None:  # as if confirmed: no host will; raises StoreFull
         await self._write(lambda: self._file.delivered(ids))
 
     async def park(self, epoch: str, number: int, digest: str) -> int | None:
         return await self._write(lambda: self._file.park(epoch, number, digest))
+
+    async def weed(self, ids: Sequence[int]) -> list[int]:  # drops what the disk has changed; raises StoreFull
+        return await self._write(lambda: self._file.weed(ids))
 
     async def refill(self, from_ms: int, to_ms: int) -> list[int]:
         return await self._write(lambda: self._file.refill(from_ms, to_ms))
@@ -213,12 +215,10 @@ class Outbox:
     async def high_water(self) -> dict[str, int]:
         return await self._run(self._file.high_water)
 
-    async def anchor(self, boot_id: str) -> tuple[int, Known | None]:
-        """(newest stamp of all, 0 for none; what was known of this boot's time)."""
+    async def anchor(self, boot_id: str) -> tuple[int, Known | None]:  # newest stamp of all; what was known
         return await self._run(self._file.anchor, boot_id)
 
-    async def record(self, record: JsonObject) -> None:
-        """A record of the node, delivered like data. Raises StoreFull."""
+    async def record(self, record: JsonObject) -> None:  # of the node, delivered like data; raises StoreFull
         await self._write(lambda: self._file.record(record))
 
     async def retired(self) -> list[AliasRow]:
@@ -230,16 +230,13 @@ class Outbox:
     async def snapshot(self) -> JsonObject:  # Delivery/Counters as they hold now
         return await self._run(self._file.snapshot)
 
-    async def pending(self) -> tuple[int, int]:
-        """(unconfirmed batches, bytes kept)."""
+    async def pending(self) -> tuple[int, int]:  # unconfirmed batches, bytes kept
         return await self._run(self._file.pending)
 
-    async def look(self, asked: Mapping[str, Any]) -> JsonObject:
-        """What `gaugeline gateway outbox` asks for."""
+    async def look(self, asked: Mapping[str, Any]) -> JsonObject:  # for `gaugeline gateway outbox`
         return await self._run(lambda: look.answer(self._file.db, self._settings.path, asked, self._clock()))
 
-    async def status(self) -> JsonObject:
-        """The outbox' part of `gateway status`."""
+    async def status(self) -> JsonObject:  # the outbox' part of `gateway status`
         (batches, size), totals, gaps, clock = await self._run(
             lambda: (self._file.pending(), self._file.totals(), self._file.gaps(), self._file.clock())
         )
@@ -284,12 +281,15 @@ class Outbox:
         try:
             return action(*arguments)
         except sqlite3.DatabaseError as fault:
-            if isinstance(fault, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            own = isinstance(fault, sqlite3.IntegrityError | sqlite3.ProgrammingError)
+            if own and self._file.sound:
                 raise
-            if not damaged(fault):
+            if not own and not damaged(fault):
                 raise StoreFull(f"the outbox cannot be read: {fault}") from fault
             self._renew(str(fault))
-        except Damaged as fault:
+        except (Damaged, UnicodeDecodeError, TypeError, LookupError, OverflowError) as fault:
+            if not isinstance(fault, Damaged | UnicodeDecodeError) and self._file.sound:
+                raise
             self._renew(str(fault))
         return action(*arguments)
 

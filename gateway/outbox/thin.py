@@ -6,10 +6,12 @@ goes on under a new number and names the batch as it was first made (wire.thinne
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gateway.outbox.bodies import read_body, read_names
 from gateway.outbox.database import used_bytes
 from gateway.outbox.encoding import Encoded, encode_batch
 from gateway.outbox.ledger import count
@@ -17,11 +19,13 @@ from gateway.outbox.policy import delete
 from gateway.outbox.records import Thinned
 from gateway.outbox.rows import NUMBERS
 from wire.block import Quality, Sample, Value
-from wire.delivery import BATCH, BatchTag, parse_batch_tag
+from wire.delivery import BatchTag, parse_batch_tag
+from wire.errors import PayloadError
 from wire.ids import NodeId
-from wire.payload import decode
 from wire.tag import Datatype
 from wire.thinned import REPLACES, replaces_sample
+
+log = logging.getLogger(__name__)
 
 MOST_SAMPLES = 50_000
 """Decoded in one commit, about 0.5 s of the worker thread on a slow board; what is still too much is dropped."""
@@ -98,9 +102,13 @@ class Thinner:
             first = parse_batch_tag(root) if root else BatchTag(of_epoch, i % NUMBERS, samples, digest.hex())
             old = _Old(i, device, samples, first_ms, last_ms, first)
             seen += samples
-            found, aliases = self._decoded(db, old, body)
+            try:
+                found, aliases = self._decoded(db, old, body)
+            except PayloadError as fault:
+                log.error("a batch of the outbox is damaged and is dropped", extra={"error": str(fault)[:200]})
+                found, aliases = [], {}
             kept = [s for s in found if self._keeps(device, s)]
-            if len(kept) == len(found):
+            if found and len(kept) == len(found):
                 continue
             new = self._replace(db, old, kept, aliases, epoch, number + len(made) + 1)
             if new is not None:
@@ -129,22 +137,17 @@ class Thinner:
         return made._replace(samples=len(kept))
 
     def _decoded(self, db: sqlite3.Connection, old: _Old, body: bytes) -> tuple[list[Sample], dict[str, int]]:
-        """The samples, without marker, and the aliases that the batch uses: a retyped tag keeps its old one."""
+        """The samples, without marker, and the aliases that the batch uses: a retyped tag keeps its old one.
+
+        Raises PayloadError where the disk has changed it.
+        """
         if not self._names:
             self._names = names_of_aliases(db)
             self._types = {alias: datatype for alias, (_, datatype) in self._names.items()}
-        metrics = decode(body, self._types).metrics
-        samples: list[Sample] = []
-        aliases: dict[str, int] = {}
-        for m in metrics:
-            assert m.alias is not None and m.ts_ms is not None
-            name, datatype = self._names[m.alias]
-            aliases[name] = m.alias
-            if name not in (BATCH, REPLACES):
-                samples.append(Sample(name, datatype, m.ts_ms, m.quality, m.value, m.reason))
-        if REPLACES not in aliases:
-            aliases[REPLACES] = replaces_alias(db, old.device)
-        return samples, aliases
+        read = read_body(body, self._names, self._types)
+        if REPLACES not in read.aliases:
+            read.aliases[REPLACES] = replaces_alias(db, old.device)
+        return [s for s in read.samples if s.name != REPLACES], read.aliases
 
     def _keeps(self, device: str, s: Sample) -> bool:
         key = (device, s.name)
@@ -161,7 +164,7 @@ class Thinner:
 
 def names_of_aliases(db: sqlite3.Connection) -> dict[int, tuple[str, Datatype]]:
     """alias -> tag name, datatype: for life, so that every batch of the file can be read."""
-    return {alias: (tag, Datatype(kind)) for alias, tag, kind in db.execute("SELECT alias, tag, datatype FROM alias")}
+    return read_names(db.execute("SELECT alias, tag, datatype FROM alias"))
 
 
 def replaces_alias(db: sqlite3.Connection, device: str) -> int:

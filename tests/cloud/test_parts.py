@@ -337,6 +337,9 @@ def test_counters_that_cannot_be_read(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '"x"', "[" * 5_000, '{"kind": "drop"}', '{"kind": "epoch_closed"}', '{"kind": "\\ud800"}',
+     '{"kind": "gap", "x": NaN}', '{"kind": "gap", "x": 1e999}', '{"kind": "gap", "x": "\\ud800"}',
+     '{"kind": "gap", "x": ' + "[" * 30 + "]" * 30 + "}", '{"kind": "gap", "x": ' + "[" * 900 + "]" * 900 + "}",
+     '{"kind": "thin", "epoch": "e", "device": "d", "batches": [["5.0", 2, 1, null]]}',
      '{"kind": 1}', f'{{"kind": "drop", "epoch": "e", "numbers": [[1, {HUGE}]], "device": "d", "samples": 1}}'],
 )  # fmt: skip
 def test_records_that_cannot_be_read(text: str) -> None:

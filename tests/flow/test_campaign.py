@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -204,6 +207,31 @@ def test_the_command_ends_with_1_and_says_how_to_repeat_a_round_that_failed(
     assert "make campaign ONLY=planted SEED=77" in said.err and "planted" in said.out
     monkeypatch.setattr(command, "FAMILIES", (fails_at(9, []),))
     assert command.main(["--only", "planted", "--fresh", "--folder", str(tmp_path)]) == 0
+
+
+def test_a_campaign_that_is_stopped_ends_its_round_and_says_that_rounds_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[int] = []
+
+    def alone(folder: Path, dice: random.Random, short: bool) -> Verdict:
+        for _ in range(0 if done else 2):  # an impatient person, in the first round
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(0.3)
+        done.append(1)
+        return Verdict(samples=1)
+
+    monkeypatch.setattr(command, "FAMILIES", (Family("planted", 3, 3, "", alone=alone),))
+    before = {number: signal.getsignal(number) for number in command.SIGNALS}
+    try:
+        assert command.main(["--only", "planted", "--folder", str(tmp_path)]) == command.STOPPED
+        assert len(done) == 1, "the round that ran came to its end, and no other began"
+        assert "still ending" in capsys.readouterr().out
+        assert command.main(["--only", "planted", "--folder", str(tmp_path)]) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert len(done) == 3
 
 
 def test_a_trouble_of_the_campaign_itself_is_a_failed_round(tmp_path: Path) -> None:
