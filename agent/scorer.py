@@ -75,10 +75,11 @@ class Scorer:
         self.maintained = False
         self.since_ms: int | None = None  # of the alarm or the suspension that lasts, in stamps of Blocks
         self.newest_ms: int | None = None
+        self.missing: tuple[str, ...] = ()  # inputs without which the last row was judged
         self._clock = around.clock if model.wants_clock else None
         self._table, self._words = TagTable(_score_tags(asset, manifest)), TagTable(_word_tags(asset))
         self.tags = (*self._table, *self._words)
-        self._window = Window(self.inputs, manifest.period_s * 1000, manifest.takes_missing)
+        self._window = Window(self.inputs, manifest.period_s * 1000, manifest.goes_without)
         # After so long a pause nothing that the model remembers belongs to now.
         self._forget_ms = max(1, manifest.warm_up_rows) * manifest.period_s * 1000
         self._scored_ms: int | None = None
@@ -151,6 +152,8 @@ class Scorer:
 
     def _judged(self, row: Row) -> list[Block]:
         self.newest_ms = row.ts_ms
+        names = self.model.manifest.input_names if row.missing else ()
+        self.missing = tuple(name for name, value in zip(names, row.values, strict=False) if np.isnan(value))
         if row.bad:
             return [self._without(row.ts_ms, Reason.INPUT_BAD)]
         clock = (0.0, 0.0) if self._clock is None else self._clock(row.ts_ms)
@@ -174,7 +177,7 @@ class Scorer:
         return [self._with(row, result), *self._spoken(row.ts_ms, result)]
 
     def _with(self, row: Row, result: Score) -> Block:
-        values = np.array([result.score, self._threshold, np.nan, *result.shares])
+        values = np.array([result.score, result.threshold, np.nan, *result.shares])
         quality, reason = np.full(len(values), Quality.GOOD, np.uint8), np.zeros(len(values), np.uint8)
         # Judged on the rest, or while it is not known whether it still runs: said with the score, and with each share
         # that is not there.
@@ -198,7 +201,7 @@ class Scorer:
             return self._unsaid(ts_ms)
         if result.score < result.threshold:  # the alarm is only held: what was said stands
             return []
-        about = [(part.name, part.direction) for part in explain.blamed(manifest, result)]
+        about = ([(part.name, part.direction) for part in explain.blamed(manifest, result)], self.missing)
         if about == self._said:
             return []
         self._said = about

@@ -13,7 +13,8 @@ Utc = Callable[[int], int | None]
 
 
 def standing(scorer: Scorer, utc_ms: Utc) -> dict[str, Any]:
-    """Only what there is: running (what the tag says), suspended (why and since when), baseline, and its alarm.
+    """Only what there is: running (what the tag says), suspended (why and since when), missing (the inputs
+    without which it is judged), baseline, and its alarm.
 
     Times are UTC epoch milliseconds; None while the time is unknown.
     """
@@ -26,6 +27,8 @@ def standing(scorer: Scorer, utc_ms: Utc) -> dict[str, Any]:
         found["running"] = {"state": state, "tag": tag, "bad": watch.bad, "since_ms": tag_since_ms}
     if scorer.running.suspended:
         found["suspended"] = {"why": _why(scorer), "since_ms": since_ms}
+    elif scorer.missing:
+        found["missing"] = list(scorer.missing)
     if scorer.running.baseline is not None:
         found["baseline"] = _baseline(scorer, scorer.running.baseline)
         if scorer.running.alarm.raised and scorer.since_ms is not None and scorer.newest_ms is not None:

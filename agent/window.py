@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wire.block import Block, CodeArray, FloatArray, Quality
 from wire.tag import TagTable
+
+GoesWithout = Callable[[NDArray[np.bool_]], bool]
+"""Whether the model scores a row in which these inputs are missing."""
 
 
 class Row(NamedTuple):
@@ -28,16 +32,18 @@ class Window:
 
     A row is complete when each input has a value newer than the last row, or when one has and the model's period
     is over. Rows keep the model's pace, each at most half a period early: a device polled faster is thinned. An
-    input that turns bad makes a bad row at once: its device may have nothing more to say. A model that takes missing
-    values gets its rows at its pace, whatever is missing; only where everything is, a row is bad. What is older than
-    what is known of a tag is not news.
+    input that turns bad makes a bad row at once: its device may have nothing more to say. A model that goes without
+    what is missing gets its rows at its pace, and nobody waits for what is bad. What is older than what is known of a
+    tag is not news.
     """
 
-    def __init__(self, inputs: Sequence[tuple[str, str]], period_ms: float, takes_missing: bool = False) -> None:
-        """inputs: (device, tag name) in the model's order."""
+    def __init__(
+        self, inputs: Sequence[tuple[str, str]], period_ms: float, goes_without: GoesWithout | None = None
+    ) -> None:
+        """inputs: (device, tag name) in the model's order. goes_without: None for a model that needs them all."""
         self._inputs = tuple(inputs)
         self._period_ms = period_ms
-        self._takes_missing = takes_missing
+        self._goes_without = goes_without
         n = len(self._inputs)
         self._values: FloatArray = np.full(n, np.nan)
         self._quality: CodeArray = np.full(n, Quality.BAD, np.uint8)
@@ -77,9 +83,10 @@ class Window:
         now_ms = self._newest_ms
         gap_ms = None if self._last_ms is None else now_ms - self._last_ms
         poor = (self._quality == Quality.BAD) | ~np.isfinite(self._values)
-        some = bool((poor & self._seen).any())
-        bad = bool(poor.all()) if self._takes_missing else some
-        if self._complete(now_ms, gap_ms):
+        gone = poor & self._seen
+        some = bool(gone.any())
+        bad = some and not (self._goes_without is not None and self._goes_without(poor))
+        if self._complete(now_ms, gap_ms, self._newer if bad or not some else self._newer | gone):
             on_pace = abs(now_ms - self._due_ms) <= self._period_ms / 2
             self._due_ms = (self._due_ms if on_pace else now_ms) + self._period_ms
             self._newer[:] = False
@@ -106,10 +113,11 @@ class Window:
         self._newest_ms = max(self._newest_ms, block.ts_ms) if news else self._newest_ms
         return news
 
-    def _complete(self, ts_ms: int, gap_ms: int | None) -> bool:
+    def _complete(self, ts_ms: int, gap_ms: int | None, told: NDArray[np.bool_]) -> bool:
+        """told: which inputs have said something since the last row, or never will."""
         if ts_ms < self._due_ms - self._period_ms / 2:
             return False
-        if self._newer.all():
+        if told.all():
             return True
         return gap_ms is not None and gap_ms >= self._period_ms and bool(self._seen.all())
 

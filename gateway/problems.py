@@ -58,6 +58,8 @@ def _of_asset(asset: str, scoring: Mapping[str, Any]) -> Iterator[str]:
     if held and held["until_ms"] is None:
         resume = f"`gaugeline gateway model resume SITE {asset}`"
         yield f"suspended by {held['who']} without an end; when maintenance is over: {resume}"
+    if missing := scoring.get("missing"):
+        yield f"judged without {', '.join(missing)}: BAD for now; what only that tag shows is not seen"
     alarm, baseline = scoring.get("alarm"), scoring.get("baseline")
     if baseline is None:
         return

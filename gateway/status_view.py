@@ -133,6 +133,8 @@ def _scoring(asset: str, scoring: Mapping[str, Any], at_ms: int) -> list[str]:
             until = f"for {duration((held['until_ms'] - at_ms) / 1000)} more"
         why = f": {held['why']}" if held["why"] else ""
         lines.append(f"  in maintenance, by {held['who']}{_since(held, at_ms)}, {until}{why}")
+    if missing := scoring.get("missing"):
+        lines.append(f"  judged without {', '.join(missing)}")
     if alarm := scoring.get("alarm"):
         lines.append(f"  in alarm{_since(alarm, at_ms)}")
     if baseline := scoring.get("baseline"):

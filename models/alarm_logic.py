@@ -74,11 +74,13 @@ def parts_of(score: float, deviations: Sequence[float]) -> list[float]:
     return [each * scale if each == each else 0.0 for each in deviations]
 
 
-def step(rule: AlarmRule, state: AlarmState, score: float, threshold: float, parts: Sequence[float] = ()) -> AlarmState:
+def step(
+    rule: AlarmRule, state: AlarmState, score: float, threshold: float, parts: Sequence[float] = (), held: bool = False
+) -> AlarmState:
     """The state after one more scored row. A score that is not a number changes nothing.
 
     parts: each tag's signed part of the score, in its unit, so that the greatest of them is the score; without them
-    the score itself is all that is known.
+    the score itself is all that is known. held: an alarm does not end with this row, for the tag to blame is not there.
     """
     if score != score:
         return state
@@ -90,7 +92,7 @@ def step(rule: AlarmRule, state: AlarmState, score: float, threshold: float, par
             return AlarmState(True, 0, 1, _tops((), parts, threshold))
         return AlarmState(False, streak, 0, (), max(0, state.settling - 1), state.peak)
     tops = _tops(state.tops, parts, threshold)
-    streak = state.streak + 1 if _come_back(rule, tops, parts, threshold) else 0
+    streak = state.streak + 1 if not held and _come_back(rule, tops, parts, threshold) else 0
     if streak >= rule.release_rows and state.held >= rule.hold_rows:
         if rule.settle_rows == 0:
             return CALM

@@ -158,12 +158,13 @@ class Baseline:
         return placed
 
     def step(
-        self, rule: AlarmRule, alarm: AlarmState, score: float, threshold: float, deviations: FloatArray
-    ) -> AlarmState:
-        """The alarm after one more scored row, and the baseline with it."""
+        self, rule: AlarmRule, alarm: AlarmState, score: float, threshold: float, deviations: FloatArray,
+        held: bool = False,
+    ) -> AlarmState:  # fmt: skip
+        """The alarm after one more scored row, and the baseline with it. held: as for alarm_logic.step."""
         self._deviations = deviations
         parts = alarm_logic.parts_of(score, deviations.tolist())
-        alarm = alarm_logic.step(rule, alarm, score, threshold, parts)
+        alarm = alarm_logic.step(rule, alarm, score, threshold, parts, held)
         if (alarm.raised or score >= threshold) and self.recognised(deviations):
             alarm = alarm_logic.CALM
         self.follow(deviations, score, threshold, alarm)
@@ -173,8 +174,10 @@ class Baseline:
         """Lets the centre follow one scored row, if the rules allow it. deviations: shape (n,), in widened spreads."""
         if alarm.raised or (score >= threshold and not alarm.settling):
             return
-        if not math.isfinite(np.add.reduce(deviations)):
-            deviations = np.where(np.isfinite(deviations), deviations, 0.0)
+        whole = math.isfinite(np.add.reduce(deviations))
+        there = np.isfinite(deviations)  # a missing tag teaches nothing
+        if not whole:
+            deviations = np.where(there, deviations, 0.0)
         if alarm.settling:
             self.shift += deviations * self._settle_speed * self.widening
             return
@@ -182,7 +185,8 @@ class Baseline:
         self.shift += np.minimum(np.maximum(deviations, -reach), reach) * self._speed * self.widening
         if rows:
             squares = np.minimum((deviations * self.widening) ** 2, _WINSOR**2)
-            self._squares += (squares - self._squares) / rows
+            steps = (squares - self._squares) / rows
+            self._squares += steps if whole else np.where(there, steps, 0.0)
             self.widening = np.sqrt(np.minimum(np.maximum(self._squares, 1.0), self._rule.spread_most**2))
 
     def accept(self) -> None:

@@ -23,11 +23,7 @@ def card(manifest: Manifest, file_name: str, pictures: Mapping[str, str] | None 
         for each in alarms.curve
     )
     shown = "".join(f"\n![{about}]({file})\n" for about, file in (pictures or {}).items())
-    missing = (
-        "A value that is missing is left out, and the score says so."
-        if manifest.takes_missing
-        else "A row with a missing value gets no score, and the reason is said."
-    )
+    missing = "\n".join(f"- a missing tag: {part}" for part in inspection.missing(manifest))
     _begin_and_end, *others = inspection.alarm(rule)
     if manifest.baseline is not None:
         others += [f"baseline: {part}" for part in inspection.baseline(manifest.baseline)]
@@ -67,6 +63,7 @@ An operator may ask for another rate (`false_alarms` in site.yaml), between the 
 ## Limits
 
 {missing}
+
 The rate holds while the machine runs as it did in the training window: another operating point, season or sensor needs
 another model. Normal rows follow one another slowly, so that few of them are independent; the rate is an estimate, and
 the held-out figure above is its only check. A low score says "as in the training window", not "healthy".

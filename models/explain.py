@@ -35,7 +35,8 @@ class Direction(StrEnum):
 class Part(NamedTuple):
     """One input's part of a score. share: 0 to 1, NaN where it is missing. value: as judged (smoothed), in its unit.
 
-    expected: what the other inputs suggest, in its unit; None where the model does not say.
+    expected: what the other inputs suggest, in its unit; None where the model does not say. usual, spread: of this
+    asset, where its baseline follows it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Part(NamedTuple):
     value: float
     expected: float | None
     usual: float
+    spread: float
 
 
 def parts(manifest: Manifest, score: Score) -> list[Part]:
@@ -80,8 +82,10 @@ def sentence(manifest: Manifest, score: Score, language: Language = "en") -> str
 
 def _part(manifest: Manifest, score: Score, i: int) -> Part:
     each, deviation, share = manifest.inputs[i], float(score.deviations[i]), float(score.shares[i])
-    value = each.centre + deviation * each.spread
-    expected = None if score.expected is None else float(score.expected[i])
+    usual = each.centre if score.shift is None else each.centre + float(score.shift[i])
+    widening = 1.0 if score.widening is None else float(score.widening[i])
+    spread = each.spread * widening
+    expected = None if score.expected is None else usual + (float(score.expected[i]) - each.centre) * widening
     if expected is not None and expected != expected:
         expected = None
     if deviation != deviation:
@@ -90,13 +94,13 @@ def _part(manifest: Manifest, score: Score, i: int) -> Part:
         direction = Direction.RELATION
     else:
         direction = Direction.HIGH if deviation > 0 else Direction.LOW
-    return Part(each.name, each.unit, share, direction, value, expected, each.centre)
+    return Part(each.name, each.unit, share, direction, usual + deviation * spread, expected, usual, spread)
 
 
 def _blame(each: Input, part: Part, words: dict[str, str]) -> str:
     share = words["part"].format(percent=f"{100 * part.share:.0f}")
     unit = f" {each.unit}" if each.unit not in ("", "1") else ""
-    if part.expected is not None and each.follows and abs(part.value - part.expected) >= _APART * each.spread:
+    if part.expected is not None and each.follows and abs(part.value - part.expected) >= _APART * part.spread:
         way = words["higher"] if part.value > part.expected else words["lower"]
         text = words["apart"].format(
             name=part.name, by=_distance(each, part, unit), way=way, others=words["and"].join(each.follows)
@@ -111,7 +115,7 @@ def _blame(each: Input, part: Part, words: dict[str, str]) -> str:
 
 def _distance(each: Input, part: Part, unit: str) -> str:
     expected = part.expected if part.expected is not None else part.usual
-    if each.unit in _NO_RATIO or abs(expected) < _NEAR_ZERO * each.spread:
+    if each.unit in _NO_RATIO or abs(expected) < _NEAR_ZERO * part.spread:
         return f"{abs(part.value - expected):.3g}{unit}"
     percent = 100 * abs(part.value - expected) / abs(expected)
     return f"{percent:.2g} %" if percent < 10 else f"{percent:.0f} %"

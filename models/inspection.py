@@ -33,7 +33,7 @@ def lines(said: Manifest | LifeManifest, path: Path) -> Iterator[str]:
     yield from _training(said.training)
     yield f"  signature     {said.signature or 'none'}"
     if isinstance(said, Manifest):
-        yield f"  missing tag   {'left out, and said' if said.takes_missing else 'no score'}"
+        yield from _named("missing tag", missing(said))
     else:
         yield "  missing tag   keeps its last value"
 
@@ -66,6 +66,19 @@ def baseline(rule: BaselineRule) -> Iterator[str]:
         yield f"the spread in {rule.spread_rows:g} rows, to {rule.spread_most:g} times the model's at the most"
     if rule.own_rows:
         yield f"an asset first learns its own centre from {rule.own_rows} rows, within {rule.own_reach:g} spreads"
+
+
+def missing(said: Manifest) -> Iterator[str]:
+    """What becomes of a row with a hole, a sentence a part."""
+    rule = said.missing
+    if rule is None or said.takes_missing:
+        yield "left out, and said" if said.takes_missing else "no score"
+        return
+    able = [(each.name, factor) for each, factor in zip(said.inputs, rule.factors, strict=True) if factor]
+    yield f"left out, and said: up to {rule.most} of {', '.join(name for name, _ in able)}"
+    yield f"threshold then {', '.join(f'{said.threshold * factor:.4g} without {name}' for name, factor in able)}"
+    if needed := [name for name in said.input_names if name not in dict(able)]:
+        yield f"no score without {', '.join(needed)}"
 
 
 def _score(said: Manifest) -> Iterator[str]:

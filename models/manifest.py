@@ -13,6 +13,7 @@ from typing import Any
 
 from models.alarm_logic import AlarmRule
 from models.baseline import BaselineRule
+from models.missing import BoolArray, MissingRule
 from wire.errors import ModelError
 
 FORMAT = "gaugeline-model/1"
@@ -86,7 +87,8 @@ class Manifest:
 
     period_s: sampling period of the rows. A score at or above `threshold` speaks for an anomaly; `alarm` turns scores
     into one. warm_up_rows: rows before the first score counts. takes_missing: the graph itself deals with NaN inputs
-    and scores on the rest. baseline: how the centre may follow each asset; None where it stands still.
+    and scores on the rest. missing: which inputs it can do without, by what the others suggest in their place; None
+    where it needs all. baseline: how the centre may follow each asset; None where it stands still.
     signature: '' where the file is not signed.
     """
 
@@ -102,11 +104,18 @@ class Manifest:
     training: Training
     takes_missing: bool = False
     baseline: BaselineRule | None = None
+    missing: MissingRule | None = None
     signature: str = field(default="")
 
     @property
     def input_names(self) -> tuple[str, ...]:
         return tuple(each.name for each in self.inputs)
+
+    def goes_without(self, missing: BoolArray) -> bool:
+        """Whether a row is scored in which these are missing. missing: shape (n_inputs,)."""
+        if self.takes_missing:
+            return not bool(missing.all())
+        return not missing.any() if self.missing is None else self.missing.allows(missing)
 
     def threshold_for(self, every_s: float) -> float:
         """The threshold for one false alarm in that many seconds, from the calibration curve.
@@ -138,8 +147,9 @@ class Manifest:
         said = {"format": FORMAT, **asdict(self)}
         del said["signature"]
         # What is not used is not said: files without it stay the same, byte for byte.
-        if self.baseline is None:
-            del said["baseline"]
+        for key in ("baseline", "missing"):
+            if said[key] is None:
+                del said[key]
         said["alarm"] = {key: value for key, value in said["alarm"].items() if value or key not in _UNSAID}
         text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return {MANIFEST_KEY: text, SEAL_KEY: seal(text, graph), SIGNATURE_KEY: self.signature}
@@ -167,6 +177,8 @@ class Manifest:
             said["alarm"] = AlarmRule(**said["alarm"])
             if "baseline" in said:
                 said["baseline"] = BaselineRule.of(said["baseline"])
+            if "missing" in said:
+                said["missing"] = MissingRule.of(said["missing"])
             said["training"] = Training(**said["training"])
             manifest = cls(**said, signature=metadata[SIGNATURE_KEY])
             _check(manifest)
@@ -199,6 +211,8 @@ def _check(manifest: Manifest) -> None:
             raise ValueError(f"{what} must be above 0 (got {number})")
     if manifest.baseline is not None and not set(manifest.baseline.slow) <= set(manifest.input_names):
         raise ValueError("its baseline names a slow input that it does not have")
+    if manifest.missing is not None and len(manifest.missing.factors) != len(manifest.inputs):
+        raise ValueError("what it says of missing inputs does not fit its inputs")
     points = [(each.rows, each.threshold) for each in manifest.false_alarms.curve]
     rising = all(low[0] < high[0] and low[1] <= high[1] for low, high in pairwise(points))
     if not (rising and all(math.isfinite(number) and number > 0 for point in points for number in point)):
@@ -222,8 +236,7 @@ def content_of(path: Path) -> bytes:
 
 def parse(content: bytes, where: str) -> Manifest:
     """The manifest in the bytes of a model file; where: its name, for the message. Raises ModelError."""
-    pairs, graph = parts(content, where)
-    return Manifest.from_metadata(pairs, graph, where)
+    return Manifest.from_metadata(*parts(content, where), where)
 
 
 def signed_part(content: bytes, where: str) -> bytes:

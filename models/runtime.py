@@ -15,11 +15,13 @@ from models import alarm_logic
 from models import manifest as manifests
 from models.baseline import Baseline
 from models.manifest import Manifest
+from models.missing import BoolArray, Filler, leave_out
 from models.session import open_session, refusals
 from wire.block import FloatArray
 from wire.errors import ModelError
 
 ROW, CLOCK, SCORE, SHARES, DEVIATIONS, EXPECTED = "row", "clock", "score", "shares", "deviations", "expected"
+_MODELS_OWN: tuple[FloatArray | None, FloatArray | None] = (None, None)
 NEXT = "_next"  # the state `x` comes back as the output `x_next`
 
 Clock = tuple[float, float]
@@ -32,12 +34,14 @@ Verify = Callable[[bytes, str], bool]
 class Score(NamedTuple):
     """What one row is worth.
 
-    score: >= 0, higher is stranger; NaN when the row held one. threshold: in the score's unit. shares: shape
+    score: >= 0, higher is stranger; NaN when the row held one that the model cannot do without. threshold: in the
+    score's unit; a row in which a tag is missing has a lower one, for the same rate of false alarms. shares: shape
     (n_inputs,), each input's part of the score, >= 0, sum 1; NaN for an input that was missing. warming: True while too
     few rows were seen for the score to count. anomaly: the alarm after latch and hysteresis. deviations: shape
     (n_inputs,), smoothed distance of each input from its usual value in robust standard deviations; above 0: too high.
     expected: shape (n_inputs,), what the other inputs suggest for each, in its unit, to be held against centre +
-    deviation * spread; None where the model does not say.
+    deviation * spread; None where the model does not say. shift, widening: shape (n_inputs,), how far the asset's own
+    centre lies from the model's, in units, and how many times its spread is the model's; None where they are the same.
     """
 
     score: float
@@ -47,6 +51,8 @@ class Score(NamedTuple):
     anomaly: bool
     deviations: FloatArray
     expected: FloatArray | None = None
+    shift: FloatArray | None = None
+    widening: FloatArray | None = None
 
 
 class Running:
@@ -76,6 +82,7 @@ class Running:
             model.bound(given | written, parts | _renamed(read)),
         )
         self.baseline = None if manifest.baseline is None else Baseline.of(manifest.baseline, manifest.inputs)
+        self._filler = None if manifest.missing is None else Filler.of(manifest.missing, manifest.inputs)
         self._suspended = False
         self.reset()
 
@@ -86,6 +93,7 @@ class Running:
                 state.fill(0.0)
         self._rows = 0
         self._alarm = alarm_logic.CALM
+        self._blamed = 0  # the input that had the greatest share when the alarm's threshold was last reached
 
     @property
     def suspended(self) -> bool:
@@ -117,27 +125,33 @@ class Running:
         for mine, theirs in zip(self._states, old._states, strict=True):
             for name, state in mine.items():
                 state[:] = theirs[name]
-        self._rows, self._alarm = old._rows, old._alarm
+        self._rows, self._alarm, self._blamed = old._rows, old._alarm, old._blamed
         self.baseline, self._suspended = old.baseline, old._suspended
 
     def score(self, row: FloatArray, clock: Clock = (0.0, 0.0)) -> Score:
         """Scores one row.
 
         row: shape (n_inputs,), in the manifest's order and units. A row with NaN or infinity in it gives a NaN score
-        and is not remembered: state and alarm stay as they were; but a model that takes missing values scores the rest
-        of a row in which at least one value is left. clock: for models with a daily profile.
+        and is not remembered: state and alarm stay as they were; but where the model can do without what is NaN, the
+        rest is scored, against a threshold for it. clock: for models with a daily profile.
         Raises ModelError where the graph fails.
         """
         manifest, n, baseline = self._manifest, len(row), self.baseline
         if self._suspended:
             return self._without(n, True)
-        whole = math.isfinite(np.add.reduce(row))
-        if not whole and not (manifest.takes_missing and _some_left(row)):
+        missing = None if math.isfinite(np.add.reduce(row)) else np.isnan(row)
+        if missing is not None and (np.isinf(row).any() or not manifest.goes_without(missing)):
             return self._without(n, self._rows <= manifest.warm_up_rows)
         if baseline is not None and baseline.learning:
-            baseline.learn(row)
+            if missing is None:
+                baseline.learn(row)
             return self._without(n, True)
-        self._row[:] = row if baseline is None else baseline.placed(row)
+        placed, threshold, own = row, self._threshold, _MODELS_OWN
+        if baseline is not None:
+            placed, own = baseline.placed(row), (baseline.shift.copy(), baseline.widening)
+        if missing is not None and self._filler is not None:
+            placed, threshold = self._filler.filled(placed, missing), threshold * self._filler.factor(missing)
+        self._row[:] = placed
         if self._clock is not None:
             self._clock[:] = clock
         try:
@@ -149,15 +163,25 @@ class Running:
         number = float(told[0])
         warming = self._rows <= manifest.warm_up_rows
         shares, deviations = told[1 : n + 1], told[n + 1 : 2 * n + 1]
-        if not whole:
-            missing = np.isnan(row)
-            shares[missing] = deviations[missing] = np.nan
-        if not warming and baseline is None:
-            self._alarm = alarm_logic.step(manifest.alarm, self._alarm, number, self._threshold)
-        elif not warming and baseline is not None:
-            self._alarm = baseline.step(manifest.alarm, self._alarm, number, self._threshold, deviations)
         expected = told[2 * n + 1 :] if len(told) > 2 * n + 1 else None
-        return Score(number, self._threshold, shares, warming, self._alarm.raised, deviations, expected)
+        if missing is not None:
+            leave_out(missing, shares, deviations, expected)
+        if not warming:
+            self._step(number, threshold, shares, deviations, missing)
+        return Score(number, threshold, shares, warming, self._alarm.raised, deviations, expected, *own)
+
+    def _step(
+        self, score: float, threshold: float, shares: FloatArray, deviations: FloatArray, missing: BoolArray | None
+    ) -> None:
+        """The alarm after one more row; it does not end while the tag that it blames is missing."""
+        rule, baseline = self._manifest.alarm, self.baseline
+        held = missing is not None and self._alarm.raised and bool(missing[self._blamed])
+        if baseline is None:
+            self._alarm = alarm_logic.step(rule, self._alarm, score, threshold, (), held)
+        else:
+            self._alarm = baseline.step(rule, self._alarm, score, threshold, deviations, held)
+        if self._alarm.raised and score >= threshold and not held:
+            self._blamed = int(shares.argmax() if missing is None else np.nanargmax(shares))
 
     def _without(self, n: int, warming: bool) -> Score:
         nothing = np.full(n, np.nan)
@@ -220,11 +244,6 @@ def check_signature(content: bytes, manifest: Manifest, path: Path, verify: Veri
         raise ModelError(f"{path}: not signed, and this machine takes only models that its key has signed")
     if not verify(manifests.signed_part(content, str(path)), manifest.signature):
         raise ModelError(f"{path}: its signature is not one of the key that this machine trusts: do not use this file")
-
-
-def _some_left(row: FloatArray) -> bool:
-    """Whether NaN is the only thing wrong with a row, and not with all of it."""
-    return not bool(np.isinf(row).any()) and not bool(np.isnan(row).all())
 
 
 def _renamed(states: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

@@ -18,6 +18,7 @@ from models.manifest import Calibrated, FalseAlarms, Input, Manifest, Training, 
 from models.runtime import load
 from models.settings import Settings
 from models.usual import followed, usual
+from models.without import rule_for
 from wire.block import FloatArray
 from wire.errors import ModelError
 
@@ -127,6 +128,7 @@ def train(settings: Settings, history: History, path: Path | str, told: Told = _
         ),
         takes_missing=judge.takes_missing,
         baseline=settings.baseline_rule,
+        missing=rule_for(settings, judge.detector, [piece.rows for piece in pieces], fit.threshold),
     )
     told("writing", 0.95)
     content = export(judge.detector.graph(), manifest)

@@ -60,11 +60,7 @@ class RobustDistance:
         scale = rounded(_spread(smooth - centre))
         z = (smooth - centre) / scale
         ceiling = max(_CEILING, _CEILING_OVER_NORMAL * float(np.abs(z).max()))
-        z = np.clip(z, -_WINSOR, _WINSOR)
-        correlation = np.atleast_2d(np.corrcoef(z, rowvar=False))
-        n = len(centre)
-        correlation = (1.0 - _SHRINK) * correlation + _SHRINK * np.eye(n)
-        values, vectors = np.linalg.eigh(correlation)
+        values, vectors = np.linalg.eigh(correlation_of(z))
         whitening = rounded((vectors / np.sqrt(values)) @ vectors.T)
         return cls(centre, scale, whitening, gain, float(rounded(np.array(ceiling))))
 
@@ -148,6 +144,13 @@ class RobustDistance:
             ],
             [numpy_helper.from_array(value.astype("<f4"), name) for name, value in constants.items()],
         )
+
+
+def correlation_of(z: FloatArray) -> FloatArray:
+    """Shape (n, n): of normal rows in robust spreads, deaf to single outliers, shrunk."""
+    correlation = np.atleast_2d(np.corrcoef(np.clip(z, -_WINSOR, _WINSOR), rowvar=False))
+    shrunk: FloatArray = (1.0 - _SHRINK) * correlation + _SHRINK * np.eye(len(correlation))
+    return shrunk
 
 
 def _spread(offsets: FloatArray) -> FloatArray:

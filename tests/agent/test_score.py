@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,13 @@ def scorers(asset: AssetSpec | None = None, plant: DeviceSpec | None = None) -> 
 TAGS = TagTable([p.tag for p in plc().points])
 
 
-def answer(ts_ms: int, off: float = 0.0, bad: int | None = None) -> Block:
+def answer(ts_ms: int, off: float = 0.0, bad: Sequence[int] | None = None) -> Block:
     """One poll of the machine: each input so many spreads from its usual value."""
     by_name = {u.name: u.centre + off * u.spread for u in USUAL}
     values = np.array([by_name.get(name, 1.0) for name in TAGS.names])
     quality, reason = np.full(5, 192, np.uint8), np.zeros(5, np.uint8)
     if bad is not None:
-        values[bad], quality[bad], reason[bad] = np.nan, 0, Reason.TIMEOUT
+        values[list(bad)], quality[list(bad)], reason[list(bad)] = np.nan, 0, Reason.TIMEOUT
     return Block(ts_ms, TAGS, values, quality, reason)
 
 
@@ -96,11 +97,30 @@ def test_a_bad_input_makes_the_score_bad_and_a_bad_other_tag_does_not() -> None:
     judge = scorers()
     for i in range(WARM + 1):
         judge.score(answer(100 * i))
-    (bad,) = judge.score(answer(100 * (WARM + 1), bad=0))
+    (rest,) = judge.score(answer(100 * (WARM + 1), bad=[0]))
+    told = {s.name: (s.quality, s.reason) for s in rest.samples()}
+    assert told["score"] == told["anomaly"] == (Quality.UNCERTAIN, Reason.INPUT_BAD)
+    assert told["share/temperature"] == (Quality.BAD, Reason.INPUT_BAD)
+    assert by_name(rest)["threshold"] < by_name(judge.score(answer(100 * (WARM + 2)))[0])["threshold"]
+    (bad,) = judge.score(answer(100 * (WARM + 3), bad=[0, 1, 2]))
     assert by_name(bad)["score"] is by_name(bad)["anomaly"] is Reason.INPUT_BAD
-    (good,) = judge.score(answer(100 * (WARM + 2), bad=4))
+    (good,) = judge.score(answer(100 * (WARM + 4), bad=[4]))
     assert isinstance(by_name(good)["score"], float), "one bad row does not cost the warm-up"
     assert {s.quality for s in good.samples()} == {Quality.GOOD}
+
+
+def test_a_tag_that_is_gone_is_named_in_the_status_and_in_the_words_of_an_alarm() -> None:
+    judge = scorers()
+    for i in range(WARM + 1):
+        judge.score(answer(100 * i))
+    assert "missing" not in judge.status()["machine-1"]
+    told = [b for i in range(60) for b in judge.score(answer(100 * (WARM + 1 + i), off=40.0, bad=[2]))]
+    assert judge.status()["machine-1"]["missing"] == ["vibration_rms"]
+    words = [by_name(b)["explanation"] for b in told if "explanation" in b.tags.names]
+    assert words and words[-1].endswith("; judged without vibration_rms.")
+    (whole,) = (b for b in judge.score(answer(100 * (WARM + 61), off=40.0)) if "explanation" in b.tags.names)
+    assert "judged without" not in by_name(whole)["explanation"]
+    assert "missing" not in judge.status()["machine-1"]
 
 
 def test_after_a_long_pause_the_model_warms_up_again() -> None:
@@ -116,7 +136,7 @@ def test_a_long_row_of_bad_inputs_is_a_pause_too() -> None:
     for i in range(WARM + 5):
         judge.score(answer(100 * i))
     for i in range(WARM + 5, 3 * WARM):
-        judge.score(answer(100 * i, bad=0))
+        judge.score(answer(100 * i, bad=[0, 1, 2, 3]))
     (block,) = judge.score(answer(100 * 3 * WARM))
     assert by_name(block)["score"] is Reason.WARMING_UP
 

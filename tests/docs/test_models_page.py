@@ -31,7 +31,7 @@ def test_the_commands_of_the_page_do_what_it_says(
             said[" ".join(words[1:3])] = told.out + told.err
     assert {"machine.onnx", "machine.md", "machine.score.png", "models"} <= {each.name for each in tmp_path.iterdir()}
     assert (tmp_path / "models/machine/current.onnx").read_bytes() == (tmp_path / "machine.onnx").read_bytes()
-    assert "missing tag   no score" in said["inspect machine.onnx"]
+    assert "missing tag   left out, and said: up to 2 of temperature" in said["inspect machine.onnx"]
     assert "2016 rows" in said["score machine.onnx"]
 
 

@@ -110,14 +110,19 @@ def test_normal_rows_are_calm_and_ten_spreads_are_an_alarm_of_that_tag(case: Cas
         assert scores[raised].deviations[0] * direction > 0
 
 
-def test_a_row_with_a_missing_value_gets_no_score_and_is_not_remembered(case: Case) -> None:
+def test_a_row_with_a_missing_value_is_scored_on_the_rest_or_not_remembered(case: Case) -> None:
     running, untouched = case.model.start(), case.model.start()
     told(running, case.fresh[:50], case.clocks[:50])
     told(untouched, case.fresh[:50], case.clocks[:50])
     gone = case.fresh[50].copy()
     gone[0] = np.nan
     (score,) = told(running, gone[None], case.clocks[50:51])
-    assert np.isnan(score.score) or case.model.manifest.takes_missing
+    assert np.isnan(score.shares[0]) and np.isnan(score.deviations[0]) and not score.anomaly
+    if case.model.manifest.missing is not None:
+        assert score.score > 0 and score.threshold > 0
+        assert np.nansum(score.shares) == pytest.approx(1.0, abs=1e-5)
+        return
+    assert np.isnan(score.score) and case.model.manifest.detector in detectors.SINGLE_SERIES
     after = [told(each, case.fresh[51:60], case.clocks[51:60]) for each in (running, untouched)]
     assert [each.score for each in after[0]] == [each.score for each in after[1]]
 

@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from models import explain, runtime
+from models.baseline import BaselineRule
 from models.detectors.robust_distance import RobustDistance
-from models.runtime import Score
+from models.export import export
+from models.runtime import Score, load
 from models.train import Trained
 from tests.models.conftest import normal_rows
 
@@ -132,3 +135,32 @@ def test_the_graph_says_what_the_reference_expects(trained: Trained, model_file:
     last = [running.score(row) for row in odd][-1]
     assert last.expected is not None
     assert abs(last.expected[0] - rows[-20:, 0].mean()) < 5.0
+
+
+def test_where_the_baseline_has_moved_usual_is_where_the_asset_is_now(trained: Trained) -> None:
+    manifest = trained.manifest
+    each, n = manifest.inputs[0], len(manifest.inputs)
+    deviations, shift, widening = np.zeros(n), np.zeros(n), np.ones(n)
+    deviations[0], shift[0], widening[0] = 5.0, 10.0, 2.0
+    expected = np.array([one.centre for one in manifest.inputs])
+    score = Score(6.0, 4.0, np.eye(n)[0], False, True, deviations, expected, shift, widening)
+    part = explain.parts(manifest, score)[0]
+    assert part.usual == pytest.approx(each.centre + 10.0) and part.spread == pytest.approx(2 * each.spread)
+    assert part.value == pytest.approx(each.centre + 10.0 + 10.0 * each.spread)
+    assert part.expected == pytest.approx(each.centre + 10.0)
+    words = explain.sentence(manifest, score._replace(expected=None))
+    assert f"flow is too high, usually {each.centre + 10:.4g} m3/h" in words
+
+
+def test_a_running_baseline_tells_its_shift_with_the_score(trained: Trained, tmp_path: Path) -> None:
+    manifest = replace(trained.manifest, baseline=BaselineRule(follow_rows=1e6))
+    (tmp_path / "m.onnx").write_bytes(export(trained.detector.graph(), manifest))
+    running = load(tmp_path / "m.onnx").start()
+    assert running.baseline is not None
+    running.baseline.shift[:] = [10.0, 0.0, 0.0]
+    level = np.array([one.centre for one in manifest.inputs]) + np.array([10.0, 0.0, 0.0])
+    for _ in range(30):
+        score = running.score(level)
+    assert score.score < 0.1 and score.shift is not None and score.shift[0] == pytest.approx(10.0, rel=1e-3)
+    flow = next(part for part in explain.parts(manifest, score) if part.name == "flow")
+    assert flow.usual == pytest.approx(flow.value, rel=1e-3) == pytest.approx(level[0], rel=1e-3)

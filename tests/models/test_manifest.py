@@ -122,7 +122,7 @@ def test_two_inputs_of_one_name_are_refused(trained: Trained) -> None:
 
 
 def test_a_graph_for_other_inputs_than_described_is_refused(trained: Trained, tmp_path: Path) -> None:
-    fewer = replace(trained.manifest, inputs=trained.manifest.inputs[:2])
+    fewer = replace(trained.manifest, inputs=trained.manifest.inputs[:2], missing=None)
     (tmp_path / "fewer.onnx").write_bytes(export(trained.detector.graph(), fewer))
     with pytest.raises(ModelError, match="does not take a row of the 2 inputs"):
         runtime.load(tmp_path / "fewer.onnx")
