@@ -21,7 +21,8 @@ from wire.block import FloatArray
 from wire.errors import ModelError
 
 ROW, CLOCK, SCORE, SHARES, DEVIATIONS, EXPECTED = "row", "clock", "score", "shares", "deviations", "expected"
-_MODELS_OWN: tuple[FloatArray | None, FloatArray | None] = (None, None)
+# A value counts for so much at most: float32 ends at the square of it.
+_LARGEST = 1e18
 NEXT = "_next"  # the state `x` comes back as the output `x_next`
 
 Clock = tuple[float, float]
@@ -75,7 +76,7 @@ class Running:
         parts = {SCORE: self._told[:1], SHARES: self._told[1 : n + 1], DEVIATIONS: self._told[n + 1 : 2 * n + 1]}
         if model.expects:
             parts[EXPECTED] = self._told[2 * n + 1 :]
-        given = {ROW: self._row} | ({} if self._clock is None else {CLOCK: self._clock})
+        given = {ROW: self._row, **({} if self._clock is None else {CLOCK: self._clock})}
         read, written = self._states
         self._bindings = (
             model.bound(given | read, parts | _renamed(written)),
@@ -139,16 +140,19 @@ class Running:
         manifest, n, baseline = self._manifest, len(row), self.baseline
         if self._suspended:
             return self._without(n, True)
-        missing = None if math.isfinite(np.add.reduce(row)) else np.isnan(row)
-        if missing is not None and (np.isinf(row).any() or not manifest.goes_without(missing)):
-            return self._without(n, self._rows <= manifest.warm_up_rows)
+        missing = None
+        if not np.add.reduce(np.abs(row)) <= _LARGEST:
+            if not manifest.goes_without(gone := np.isnan(row)) or np.isinf(row).any():
+                return self._without(n, self._rows <= manifest.warm_up_rows)
+            row, missing = row.clip(-_LARGEST, _LARGEST), gone if gone.any() else None
         if baseline is not None and baseline.learning:
             if missing is None:
                 baseline.learn(row)
             return self._without(n, True)
-        placed, threshold, own = row, self._threshold, _MODELS_OWN
+        placed, threshold = row, self._threshold
+        shift = widening = None
         if baseline is not None:
-            placed, own = baseline.placed(row), (baseline.shift.copy(), baseline.widening)
+            placed, shift, widening = baseline.placed(row), baseline.shift.copy(), baseline.widening
         if missing is not None and self._filler is not None:
             placed, threshold = self._filler.filled(placed, missing), threshold * self._filler.factor(missing)
         self._row[:] = placed
@@ -158,9 +162,11 @@ class Running:
             self._run(self._bindings[self._rows & 1])
         except RuntimeError as fault:  # what onnxruntime raises for a node that fails
             raise ModelError(f"model {manifest.name} cannot be run: {str(fault).splitlines()[0]}") from fault
-        self._rows += 1
         told = self._told.astype(np.float64)
         number = float(told[0])
+        if not math.isfinite(number):  # the next row begins with the state before this one
+            return self._without(n, self._rows <= manifest.warm_up_rows)
+        self._rows += 1
         warming = self._rows <= manifest.warm_up_rows
         shares, deviations = told[1 : n + 1], told[n + 1 : 2 * n + 1]
         expected = told[2 * n + 1 :] if len(told) > 2 * n + 1 else None
@@ -168,7 +174,7 @@ class Running:
             leave_out(missing, shares, deviations, expected)
         if not warming:
             self._step(number, threshold, shares, deviations, missing)
-        return Score(number, threshold, shares, warming, self._alarm.raised, deviations, expected, *own)
+        return Score(number, threshold, shares, warming, self._alarm.raised, deviations, expected, shift, widening)
 
     def _step(
         self, score: float, threshold: float, shares: FloatArray, deviations: FloatArray, missing: BoolArray | None
@@ -263,17 +269,13 @@ def _checked(session: Any, manifest: Manifest, path: Path) -> Model:
         wanted[EXPECTED] = [n]
     if missing := set(wanted) - set(outputs):
         raise ModelError(f"{path}: its graph does not give {', '.join(sorted(missing))}")
-    if odd := sorted(name for name, shape in wanted.items() if outputs[name] != shape or not _fixed(shape)):
+    if odd := sorted(name for name, shape in wanted.items() if outputs[name] != shape or [type(x) for x in shape] != [int]):
         raise ModelError(f"{path}: its graph gives {', '.join(odd)} in another shape than is needed")
     kinds = {each.type for each in (*session.get_inputs(), *session.get_outputs())}
     if kinds != {"tensor(float)"}:
         raise ModelError(f"{path}: its graph must take and give float32 only")
     states = {name: int(shape[0]) for name, shape in inputs.items()}
     return Model(manifest, session, states, wants_clock, EXPECTED in outputs)
-
-
-def _fixed(shape: list[Any]) -> bool:
-    return len(shape) == 1 and isinstance(shape[0], int) and shape[0] > 0
 
 
 def packaged() -> dict[str, Path]:
@@ -283,10 +285,8 @@ def packaged() -> dict[str, Path]:
 
 
 def resolve(path_or_name: str, beside: Path) -> Path:
-    """The file that a configuration means: a path (relative ones beside it), or the name of a packaged model.
-
-    beside: the folder of the configuration file. Raises ModelError that lists the packaged names.
-    """
+    """The file that a configuration in the folder `beside` means: a path, relative to that, or the name of a packaged
+    model. Raises ModelError that lists the packaged names."""
     file = beside / path_or_name
     if file.is_file():
         return file

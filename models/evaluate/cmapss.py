@@ -9,8 +9,10 @@ import argparse
 import csv
 import gzip
 import json
+import os
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -65,6 +67,9 @@ def run(train: Path, test: Path, out: Path, *, as_json: bool = False, plan: Any 
         raise ModelError(f"--out {out}: must end in .csv")
     if not out.parent.is_dir():
         raise ModelError(f"--out {out}: there is no folder {out.parent}")
+    for file in (out, out.with_suffix(".onnx")):
+        if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise ModelError(f"--out {out}: {file} cannot be written")
     lives, cut = read(train), read(test)
     try:
         from rich.console import Console
@@ -132,7 +137,7 @@ def read(path: Path) -> dict[int, FloatArray]:
     try:
         content = path.read_bytes()
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("ascii")
-    except (OSError, EOFError) as fault:
+    except (OSError, EOFError, zlib.error) as fault:
         raise ModelError(f"{path}: cannot be read: {getattr(fault, 'strerror', None) or fault}") from fault
     except UnicodeDecodeError as fault:
         raise ModelError(f"{path}: not a text file (byte {fault.start}); a packed one must end in .gz") from fault

@@ -19,7 +19,7 @@ import numpy as np
 from models import runtime
 from models.alarm_logic import AlarmRule
 from models.evaluate import series
-from models.evaluate.series import Series
+from models.evaluate.series import NoSeries, Series
 from models.manifest import FalseAlarms, Input, Manifest, Training
 from wire.block import FloatArray
 from wire.errors import ConfigError, ModelError
@@ -149,10 +149,15 @@ def _ways() -> dict[str, _Way]:
 
 
 def _read_all(data: Path) -> list[Series]:
-    read, problems = [], []
+    read: list[Series] = []
+    problems: list[str] = []
+    others: list[str] = []
     for name, path in series.find(data).items():
         try:
             each = series.read(name, path)
+        except NoSeries as fault:
+            others.append(str(fault))
+            continue
         except ModelError as fault:
             problems.append(str(fault))
             continue
@@ -163,8 +168,9 @@ def _read_all(data: Path) -> list[Series]:
                 f"be learnt from and {known} hold a value; {MIN_FITTED_ROWS} must, so at least {rows_needed()} in all"
             )
         read.append(each)
-    if problems:
-        raise ConfigError(problems)
+    if problems or not read:
+        raise ConfigError(problems or others)
+    sys.stderr.writelines(f"warning: {other}: passed over\n" for other in others)
     return read
 
 

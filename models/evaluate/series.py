@@ -17,9 +17,15 @@ from wire.block import FloatArray
 from wire.errors import ModelError
 
 _HEADER = ["timestamp", "value"]
+# Only in a file of results: of ours, or of the benchmark's own.
+_RESULT = "anomaly_score"
 # Local clocks are set back by an hour each autumn (and NAB's machine temperature holds a step of 55 minutes); a longer
 # step back is a file whose rows are not in order.
 _SET_BACK = timedelta(hours=1)
+
+
+class NoSeries(ModelError):
+    """A CSV file with something else in it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ def find(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.csv")) + sorted(folder.rglob("*.csv.gz")):
         name = path.relative_to(folder).as_posix().removesuffix(".gz")
+        if not path.is_file() or any(part.startswith((".", "__")) for part in name.split("/")):
+            continue  # what programs leave behind: .ipynb_checkpoints, __MACOSX, ._1.csv
         if name in found:
             raise ModelError(f"{path}: {found[name].name} lies beside it: which of the two is meant? Remove one")
         found[name] = path
@@ -55,24 +63,29 @@ def find(folder: Path) -> dict[str, Path]:
 
 
 def read(name: str, path: Path) -> Series:
-    """Raises ModelError, with the line, for what is not `timestamp,value` in the order of time."""
+    """Raises ModelError, with the line, for what is not `timestamp,value` in the order of time, NoSeries for a table of
+    something else."""
     stamps: list[str] = []
     times: list[datetime] = []
     values: list[float] = []
     set_back = 0
     reader = csv.reader(io.StringIO(_text(path)))
     header = [cell.strip() for cell in next(reader, [])]
-    if header != _HEADER:
+    if not set(_HEADER) & set(header):
+        raise NoSeries(f"{path}:1: the header must be {','.join(_HEADER)} (got {','.join(header)[:80]!r})")
+    if not set(_HEADER) <= set(header) or _RESULT in header:
         raise ModelError(f"{path}:1: the header must be {','.join(_HEADER)} (got {','.join(header)[:80]!r})")
+    stamp_at, value_at = (header.index(name) for name in _HEADER)
     for cells in reader:
-        if not any(cells):
+        if not any(cell.strip() for cell in cells):
             continue
         where = f"{path}:{reader.line_num}"
-        if len(cells) != len(_HEADER):
-            raise ModelError(f"{where}: {len(cells)} cells instead of {len(_HEADER)}")
+        if len(cells) != len(header):
+            raise ModelError(f"{where}: {len(cells)} cells instead of {len(header)}")
+        stamp, cell = cells[stamp_at], cells[value_at].strip()
         try:
-            time = datetime.fromisoformat(cells[0].strip())
-            value = float(cells[1]) if cells[1].strip() else math.nan
+            time = datetime.fromisoformat(stamp.strip())
+            value = float(cell) if cell else math.nan
         except ValueError as fault:
             raise ModelError(f"{where}: must be a time like 2014-04-01 00:05:00 and a number ({fault})") from fault
         if (time.tzinfo is None) != (not times or times[0].tzinfo is None):
@@ -80,11 +93,11 @@ def read(name: str, path: Path) -> Series:
         if times and time < times[-1]:
             if times[-1] - time > _SET_BACK:
                 raise ModelError(
-                    f"{where}: {cells[0]} comes after {stamps[-1]}: the rows must be in the order of time "
+                    f"{where}: {stamp} comes after {stamps[-1]}: the rows must be in the order of time "
                     "(only a clock set back by at most an hour is let pass)"
                 )
             set_back += 1
-        stamps.append(cells[0])
+        stamps.append(stamp)
         times.append(time)
         values.append(value if math.isfinite(value) else math.nan)
     if not times:

@@ -12,10 +12,10 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from models import runtime
 from models.alarm_logic import AlarmRule
 from models.baseline import BaselineRule
 from models.evaluate.recording import Recording, names_of, read
+from models.evaluate.skab_figures import Counts, Judged, summary
 from models.manifest import FalseAlarms, Input, Manifest, Training
+from models.missing import MissingRule
 from wire.block import FloatArray
 from wire.errors import ModelError
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 CALIBRATION_ROWS = 400
 # The runtime sees the last of the calibration rows first, so that smoothing is in swing at the first judged row.
 WARM_UP_ROWS = 60
+
+# A column with values in fewer of the calibration rows says nothing of normal.
+_LEAST_PART = 0.5
 
 # Column -> UCUM unit. What a change must be at least is a matter of the kind of sensor, which the unit tells.
 COLUMNS = {
@@ -76,31 +81,6 @@ the rates of false and missing alarms are counted from it afterwards.
   gaugeline models evaluate skab --data SKAB/data --out /tmp/skab-40 --drop 40 --json"""
 
 
-class Counts(NamedTuple):
-    """Rows: anomalous ones in alarm, normal ones in alarm, anomalous ones without, normal ones without."""
-
-    hits: int
-    false: int
-    missed: int
-    quiet: int
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One file. rows: judged ones. counts: None where the file has no labels.
-
-    row_us: of each judged row, from numpy to the score. model_bytes: of the exported file.
-    """
-
-    file: str
-    rows: int
-    alarm_rows: int
-    alarms: int
-    counts: Counts | None
-    model_bytes: int
-    row_us: FloatArray
-
-
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The sub-command."""
     raw = argparse.RawDescriptionHelpFormatter
@@ -141,7 +121,11 @@ def run(data: Path, out: Path, drop: int = 0) -> Iterator[Judged]:
     """Judges every file below `data`, writing as it goes. Raises ModelError for data that cannot be used."""
     if drop < 0:
         raise ModelError(f"--drop must be 0 or more (got {drop})")
-    names = names_of(data)
+    if out.resolve() == data.resolve():
+        raise ModelError(f"--out {out}: is --data: the alarms would replace the recordings; give another folder")
+    names, others = names_of(data, out)
+    for name in others:
+        sys.stderr.write(f"warning: {data / name}: passed over, it has no column datetime\n")
     recordings = [read(data, name, COLUMNS) for name in names]
     short = [each for each in recordings if len(each.rows) <= drop + CALIBRATION_ROWS]
     if short:
@@ -161,12 +145,14 @@ def _watched(recordings: list[Recording]) -> Iterable[Recording]:
     return track(recordings, description="SKAB", console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
-def model_of(calibration: FloatArray, period_s: float, source: str, sha256: str = "") -> tuple[Level, Manifest]:
-    """What the calibration rows say is normal. Raises ModelError."""
+def model_of(
+    calibration: FloatArray, period_s: float, source: str, sha256: str = "", names: Sequence[str] = tuple(COLUMNS)
+) -> tuple[Level, Manifest]:
+    """What the calibration rows say is normal. names: of their columns. Raises ModelError."""
     from models.detectors.level import Level, LevelSettings
 
     whole = calibration[np.isfinite(calibration).all(axis=1)]
-    units = np.array(list(COLUMNS.values()))
+    units = np.array([COLUMNS[name] for name in names])
     floors = np.where(units == "Cel", THERMAL_SPREAD_K, 0.0)
     parts = np.where(units == "[g]", VIBRATION_SPREAD_PART, 0.0)
     settings = LevelSettings(SMOOTHING_ROWS, LAG_ROWS, CENTRE_ROWS, THRESHOLD)
@@ -181,8 +167,8 @@ def model_of(calibration: FloatArray, period_s: float, source: str, sha256: str 
         version="1",
         detector="level",
         inputs=tuple(
-            Input(name, unit, float(detector.centre[i]), float(detector.scale[i]))
-            for i, (name, unit) in enumerate(COLUMNS.items())
+            Input(name, COLUMNS[name], float(detector.centre[i]), float(detector.scale[i]))
+            for i, name in enumerate(names)
         ),
         period_s=period_s,
         threshold=THRESHOLD,
@@ -192,16 +178,42 @@ def model_of(calibration: FloatArray, period_s: float, source: str, sha256: str 
         ),
         alarm=ALARM,
         training=Training(f"SKAB {source}", f"its first {CALIBRATION_ROWS} rows", len(whole), sha256),
-        baseline=BASELINE,
+        baseline=replace(BASELINE, slow=tuple(name for name in BASELINE.slow if name in names)),
+        missing=_without(len(names), detector.smoothing.ceiling),
     )
     return detector, manifest
+
+
+def _without(n: int, ceiling: float) -> MissingRule | None:
+    """The furthest of the tags that are there: the same threshold, for there are no more of them."""
+    if n < 2:
+        return None
+    alone = tuple(tuple(float(i == j) for j in range(n)) for i in range(n))
+    return MissingRule(n - 1, (1.0,) * n, alone, ceiling)
+
+
+def _told(recording: Recording) -> list[int]:
+    """The columns that the calibration says something of. Raises ModelError where it is none."""
+    known = np.isfinite(recording.rows[:CALIBRATION_ROWS]).sum(axis=0)
+    kept = [i for i, count in enumerate(known) if count >= _LEAST_PART * CALIBRATION_ROWS]
+    if not kept:
+        raise ModelError(f"{recording.name}: no column has values in the first {CALIBRATION_ROWS} rows")
+    left_out = [name for i, name in enumerate(COLUMNS) if i not in kept]
+    if left_out:
+        sys.stderr.write(
+            f"warning: {recording.name}: judged without {', '.join(left_out)}, which have too few values in the first "
+            f"{CALIBRATION_ROWS} rows\n"
+        )
+    return kept
 
 
 def _judge(recording: Recording, out: Path) -> Judged:
     from models.export import export
 
+    told = _told(recording)
+    rows, names = recording.rows[:, told], [list(COLUMNS)[i] for i in told]
     detector, manifest = model_of(
-        recording.rows[:CALIBRATION_ROWS], recording.period_s, recording.name, recording.sha256
+        rows[:CALIBRATION_ROWS], recording.period_s, recording.name, recording.sha256, names
     )
     content = export(detector.graph(), manifest)
     table = out / recording.name
@@ -209,7 +221,7 @@ def _judge(recording: Recording, out: Path) -> Judged:
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-        alarms, row_us = _alarms(file, recording.rows)
+        alarms, row_us = _alarms(file, rows)
         with table.open("w", encoding="utf-8", newline="") as lines:
             writer = csv.writer(lines, lineterminator="\n")
             writer.writerow(["datetime", "alarm"])
@@ -237,44 +249,3 @@ def _alarms(file: Path, rows: FloatArray) -> tuple[np.ndarray[tuple[int], np.dty
         ns.append(time.perf_counter_ns() - began)
         alarms.append(int(score.anomaly))
     return np.array(alarms, np.int64), np.array(ns) / 1000.0
-
-
-def summary(judged: list[Judged], drop: int, seconds: float) -> dict[str, Any]:
-    """What --json prints: rates over all rows of all labelled files, and of each file."""
-    per_file = [
-        {
-            "file": each.file,
-            "rows": each.rows,
-            "alarm_rows": each.alarm_rows,
-            "alarm_percent": round(100.0 * each.alarm_rows / each.rows, 2),
-            "alarms": each.alarms,
-            **(each.counts._asdict() if each.counts else {}),
-            **rates([each]),
-        }
-        for each in judged
-    ]
-    row_us = np.concatenate([each.row_us for each in judged])
-    return {
-        "benchmark": "skab",
-        "drop": drop,
-        **rates(judged),
-        "seconds": round(seconds, 2),
-        "row_us_p50": round(float(np.percentile(row_us, 50)), 1),
-        "row_us_p99": round(float(np.percentile(row_us, 99)), 1),
-        "model_bytes": max(each.model_bytes for each in judged),
-        "per_file": per_file,
-    }
-
-
-def rates(judged: list[Judged]) -> dict[str, float | None]:
-    """F1, false and missing alarm rate in per cent of the labelled rows together; None where nothing counts."""
-    hits, false, missed, quiet = np.sum([each.counts or (0, 0, 0, 0) for each in judged], axis=0).tolist()
-
-    def part(of: float, whole: float) -> float | None:
-        return round(of / whole, 4) if whole else None
-
-    return {
-        "f1": part(2 * hits, 2 * hits + false + missed),
-        "far": part(100 * false, false + quiet),
-        "mar": part(100 * missed, missed + hits),
-    }

@@ -154,7 +154,7 @@ def test_all_series_that_cannot_be_judged_are_told_before_any_is(data: Path, tmp
     backwards = stamps(700)
     backwards[500], backwards[510] = backwards[510], backwards[500]
     (data / "c_order.csv").write_text(text(rhythm(700, 2), backwards))
-    (data / "d_header.csv").write_text("time,temperature\n2024-01-01,1\n")
+    (data / "d_header.csv").write_text("timestamp,temperature\n2024-01-01,1\n")
     (data / "e_word.csv").write_text("timestamp,value\n2024-01-01 00:00:00,warm\n")
     (data / "f_cells.csv").write_text("timestamp,value\n2024-01-01 00:00:00,1,2\n")
     (data / "g_broken.csv.gz").write_bytes(b"\x1f\x8b\x08 not gzip at all")
@@ -168,7 +168,7 @@ def test_all_series_that_cannot_be_judged_are_told_before_any_is(data: Path, tmp
         "a_short.csv: too few rows: 666, of which the first 99 are to be learnt from and 99 hold a value; 100 must, so "
         "at least 667 in all",
         f"c_order.csv:503: {backwards[501]} comes after {backwards[500]}: the rows must be in the order of time",
-        "d_header.csv:1: the header must be timestamp,value (got 'time,temperature')",
+        "d_header.csv:1: the header must be timestamp,value (got 'timestamp,temperature')",
         "e_word.csv:2: must be a time like 2014-04-01 00:05:00 and a number",
         "f_cells.csv:2: 3 cells instead of 2",
         "g_broken.csv.gz: cannot be read: ",

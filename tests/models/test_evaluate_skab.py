@@ -16,6 +16,7 @@ import pytest
 
 from models import cli, runtime
 from models.evaluate import skab
+from models.evaluate.skab_figures import rates
 from wire.block import FloatArray
 from wire.errors import ModelError
 
@@ -142,6 +143,8 @@ def test_a_folder_that_is_not_there_or_empty_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no such folder"):
         list(skab.run(tmp_path / "nowhere", tmp_path))
     with pytest.raises(ModelError, match=r"no group/n\.csv"):
+        list(skab.run(tmp_path, tmp_path / "out"))
+    with pytest.raises(ModelError, match="would replace the recordings"):
         list(skab.run(tmp_path, tmp_path))
 
 
@@ -167,9 +170,9 @@ def test_a_negative_drop_is_refused(data: Path, tmp_path: Path, capsys: pytest.C
     ("text", "told"),
     [
         ("datetime;Current\n", "no column 'Accelerometer1RMS'"),
-        ("datetime,Current\n", "separated by semicolons"),
+        ("datetime,Current\n", "separated by semicolons, commas or tabs"),
         (";".join(HEADER) + "\n2020-03-09 10:00:00;1;2\n", "3 columns, the header has 9"),
-        (";".join(HEADER) + "\n2020-03-09 10:00:00;a;1;1;1;1;1;1;1\n", "Accelerometer1RMS: must be a number or empty"),
+        (";".join(HEADER) + "\n2020-03-09 10:00:00;a;1;1;1;1;1;1;1\n", "Accelerometer1RMS: must be a number with a decimal point, or empty"),
         (";".join(HEADER) + "\nyesterday;1;1;1;1;1;1;1;1\n", "must be a time such as"),
         (";".join(HEADER) + "\n", "1.csv has 0; needed are more than 400"),
     ],
@@ -185,6 +188,7 @@ def test_a_file_that_is_no_recording_is_told_with_its_place(tmp_path: Path, text
     ("name", "content", "told"),
     [
         pytest.param("1.csv.gz", gzip.compress(b"datetime;")[:-4], "cannot be read", id="cut"),
+        pytest.param("1.csv.gz", gzip.compress(b"datetime;" * 99)[:20] + b"\xff" * 40, "cannot be read", id="damaged"),
         pytest.param("1.csv", b"\xff\xfe;", "not a CSV file in UTF-8", id="utf-16"),
     ],
 )
@@ -214,7 +218,7 @@ def test_two_files_of_the_real_benchmark(tmp_path: Path) -> None:
         (tmp_path / "data" / name).parent.mkdir(parents=True)
         shutil.copy(REAL / name, tmp_path / "data" / name)
     judged = list(skab.run(tmp_path / "data", tmp_path / "out"))
-    rates = skab.rates(judged)
+    found = rates(judged)
     assert [each.alarms for each in judged] == [1, 1]
-    assert (rates["f1"] or 0.0) > 0.94
-    assert (rates["far"] or 0.0) < 10.0
+    assert (found["f1"] or 0.0) > 0.94
+    assert (found["far"] or 0.0) < 10.0

@@ -22,7 +22,7 @@ from tests.models.conftest import CONFIG, normal_rows, write_csv
 from wire.block import FloatArray
 from wire.errors import ModelError
 
-RATE, KNOWN, FRESH = 500, 4000, 20_000
+RATE, KNOWN, FRESH = 250, 3000, 8000
 DETECTORS = ("robust_distance", "level", "pca", "neighbours", "combined")
 
 
@@ -56,7 +56,7 @@ def without(rows: FloatArray, *columns: int) -> FloatArray:
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_the_rate_of_false_alarms_stays_when_a_tag_is_missing(made: Callable[[str], Trained], detector: str) -> None:
-    """40 are due in 20,000 rows that took no part. The detector's own numpy scores them, which is the file's twin."""
+    """32 are due in 8,000 rows that took no part. The detector's own numpy scores them, which is the file's twin."""
     trained, fresh = made(detector), normal_rows(KNOWN + FRESH, seed=3)[KNOWN:]
     said = trained.manifest
     assert said.missing is not None
