@@ -59,6 +59,8 @@ def _baseline(scorer: Scorer, baseline: Baseline) -> dict[str, Any]:
         "state": state,
         "learnt_rows": rows,
         "own_rows": needed,
+        "recalibrations": baseline.recalibrations,
+        "refused_rows": baseline.refused_rows,
         "drift": {each.name: float(far) for each, far in zip(inputs, baseline.drift(), strict=True)},
         "notices": [
             {"kind": each.kind, "tag": each.tag, "amount": each.amount, "unit": units[each.tag]}

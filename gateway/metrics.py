@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 UPLINK_STATES = ("down", "connecting", "waiting for host", "online")
 CLOCK_STATES = ("synchronised", "not synchronised", "unknown")
+BASELINE_STATES = ("learning", "follows", "frozen", "relearning", "suspended")
 FAULTS = ("timeouts", "refused", "garbled")
 # What the uplink's counters are called, and what they are. Those that a gateway does not have are left out.
 _UPLINK = {
@@ -60,6 +61,7 @@ class _Given(Collector):
         yield from _samples(self._status["devices"])
         yield from _uplink(self._status["uplink"])
         yield from _lines(self._status["lines"])
+        yield from _scoring(self._status["scoring"])
         yield from _box(self._status["box"], self._status["kernel_clock"])
         yield from _loop(self._status["loop"])
 
@@ -179,6 +181,35 @@ def _lines(lines: Mapping[str, Status]) -> Families:
             if unit["last_answer_ms"] is not None:
                 heard.add_metric([name, device], unit["last_answer_ms"] / 1000)
     yield from (is_open, late, overruns, reconnects, up, polls, answers, faults, heard)
+
+
+def _scoring(scoring: Mapping[str, Status]) -> Families:
+    on = GaugeMetricFamily("gaugeline_asset_scored", "1 while the model of an asset runs", labels=["asset"])
+    gone = GaugeMetricFamily("gaugeline_asset_missing_inputs", "Tags without which it is judged now", labels=["asset"])
+    state = GaugeMetricFamily("gaugeline_baseline_state", "1 for the state of the baseline", labels=["asset", "state"])
+    drift = GaugeMetricFamily(
+        "gaugeline_baseline_drift", "How far normal has moved, in the tag's unit", labels=["asset", "tag"]
+    )
+    notices = GaugeMetricFamily("gaugeline_baseline_notices", "What a person should look at", labels=["asset"])
+    renewed = CounterMetricFamily(
+        "gaugeline_baseline_recalibrations", "Own centres learnt, levels accepted or recognised", labels=["asset"]
+    )
+    refused = CounterMetricFamily(
+        "gaugeline_baseline_refused_rows", "Rows not learnt from: in alarm, or beyond the threshold", labels=["asset"]
+    )
+    for asset, scored in scoring.items():
+        on.add_metric([asset], float(scored["state"] == "on"))
+        gone.add_metric([asset], len(scored.get("missing", ())))
+        if (baseline := scored.get("baseline")) is None:
+            continue
+        for name in BASELINE_STATES:
+            state.add_metric([asset, name], float(name == baseline["state"]))
+        for tag, amount in baseline["drift"].items():
+            drift.add_metric([asset, tag], amount)
+        notices.add_metric([asset], len(baseline["notices"]))
+        renewed.add_metric([asset], baseline["recalibrations"])
+        refused.add_metric([asset], baseline["refused_rows"])
+    yield from (on, gone, state, drift, notices, renewed, refused)
 
 
 def _box(box: Status, clock: Status) -> Families:

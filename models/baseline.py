@@ -37,6 +37,8 @@ _WINSOR = 3.0
 _POINTS = 8
 # A known operating point is reached after so many rows in a row within so many spreads of it.
 _POINT_ROWS, _POINT_SPREADS = 10, 2.5
+# Of the rows from which an own centre is learnt so many are kept, evenly: enough for a median, and small on the disk.
+_OWN_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Baseline:
         self._squares = np.ones(n)  # mean square of the deviations, in the model's spreads
         self._begun = np.zeros(n)
         self._own: list[FloatArray] = []
+        self._own_seen = 0
+        self.recalibrations = self.refused_rows = 0  # since the start of the process
         self._learning = rule.own_rows > 0
         self._strangers: tuple[Notice, ...] = ()
         self._points: list[FloatArray] = []
@@ -134,12 +138,14 @@ class Baseline:
     @property
     def learnt_rows(self) -> tuple[int, int]:
         """(rows that were learnt from so far, rows that are needed); equal where nothing is left to learn."""
-        return (len(self._own) if self._learning else self._rule.own_rows), self._rule.own_rows
+        return (self._own_seen if self._learning else self._rule.own_rows), self._rule.own_rows
 
     def learn(self, row: FloatArray) -> None:
         """One row of the time in which a new asset shows its own centre: the median of those rows, within own_reach."""
-        self._own.append(row.astype(np.float64))
-        if len(self._own) < self._rule.own_rows:
+        if self._own_seen % math.ceil(self._rule.own_rows / _OWN_KEPT) == 0:
+            self._own.append(row.astype(np.float64))
+        self._own_seen += 1
+        if self._own_seen < self._rule.own_rows:
             return
         offset = np.median(np.array(self._own), axis=0) - self._centres
         limit = self._rule.own_reach * self._spreads
@@ -151,6 +157,7 @@ class Baseline:
         )
         self._begun = self.shift.copy()
         self._own, self._learning = [], False
+        self.recalibrations += 1
 
     def placed(self, row: FloatArray) -> FloatArray:
         """The row as the model would have seen it, had this asset the model's own centre and spread."""
@@ -173,6 +180,7 @@ class Baseline:
     def follow(self, deviations: FloatArray, score: float, threshold: float, alarm: AlarmState) -> None:
         """Lets the centre follow one scored row, if the rules allow it. deviations: shape (n,), in widened spreads."""
         if alarm.raised or (score >= threshold and not alarm.settling):
+            self.refused_rows += 1
             return
         whole = math.isfinite(np.add.reduce(deviations))
         there = np.isfinite(deviations)  # a missing tag teaches nothing
@@ -196,6 +204,7 @@ class Baseline:
         self.shift = self.shift + moved
         self._begun = self.shift.copy()
         self._strangers = ()
+        self.recalibrations += 1
 
     def recognised(self, deviations: FloatArray) -> bool:
         """Whether the asset has come to an operating point that a person has accepted before; it is normal from now on.
@@ -215,6 +224,7 @@ class Baseline:
         here = self._points.pop(nearest)
         self._points.append(self.shift.copy())
         self.shift, self._begun = here.copy(), here.copy()
+        self.recalibrations += 1
         return True
 
     def drift(self) -> FloatArray:
@@ -241,17 +251,20 @@ class Baseline:
             "points": [point.tolist() for point in self._points],
             "learning": self._learning,
             "strangers": [list(each) for each in self._strangers],
+            "own": [[float(f"{value:.7g}") for value in row] for row in self._own],
+            "own_seen": self._own_seen if self._learning else 0,
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Raises ValueError where it was saved for another model."""
         shift, begun, squares = (np.array(saved[key], np.float64) for key in ("shift", "begun", "squares"))
         points = [np.array(point, np.float64) for point in saved["points"]]
-        whole = (shift, begun, squares, *points)
+        own = [np.array(row, np.float64) for row in saved.get("own", ())]
+        whole = (shift, begun, squares, *points, *own)
         if any(each.shape != self.shift.shape or not np.isfinite(each).all() for each in whole):
             raise ValueError(f"a baseline of {shift.size} inputs does not fit a model of {self.shift.size}")
         self.shift, self._begun, self._squares = shift, begun, squares
         self.widening = np.sqrt(np.minimum(np.maximum(squares, 1.0), self._rule.spread_most**2))
         self._points = points[-_POINTS:]
         self._strangers = tuple(Notice(*each) for each in saved.get("strangers", ()))
-        self._learning, self._own = bool(saved["learning"]), []
+        self._learning, self._own, self._own_seen = bool(saved["learning"]), own, int(saved.get("own_seen", 0))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models import explain, history, inspection, registry_cli, runtime
+from models import explain, history, inspection, registry_cli, runtime, signing
 from models.evaluate import cli as evaluate
 from models.history import Asked
 from wire.errors import ConfigError, ModelError
@@ -47,6 +47,13 @@ _SCORE = """Scores the rows of a CSV file one by one, as a gateway would, and wr
 time, score, threshold, warming, anomaly, and each input's share. What was found goes to standard error."""
 
 
+_SIGN = """Signs a model file, so that gateways which take only signed models run it.
+
+  openssl genpkey -algorithm ed25519 -out models.key      once; keep it where models are made, not on gateways
+  openssl pkey -in models.key -pubout -out models.pem     for `models: {public_key_file: models.pem}` in site.yaml
+  gaugeline models sign machine.onnx --key models.key"""
+
+
 def main(argv: Sequence[str]) -> int:
     """0 is success, 1 a problem that was told, 2 a wrong call."""
     call = _parser().parse_args(argv)
@@ -55,6 +62,9 @@ def main(argv: Sequence[str]) -> int:
             return _train(call)
         if call.command == "inspect":
             return _inspect(call.file, as_json=call.json)
+        if call.command == "sign":
+            print(signing.sign(call.file, call.key, call.out or call.file))
+            return 0
         if call.command == "evaluate":
             return evaluate.run(call)
         if call.command == "registry":
@@ -64,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         return _score(call)
     except ModuleNotFoundError as fault:
         install = "pip install 'gaugeline[train]' (scoring does not need it)"
-        print(f"error: training needs the package {fault.name!r}: {install}", file=sys.stderr)
+        print(f"error: this needs the package {fault.name!r}: {install}", file=sys.stderr)
     except ConfigError as fault:
         for problem in fault.problems:
             print(f"error: {problem}", file=sys.stderr)
@@ -101,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--data", type=Path, required=True, metavar="CSV", help="rows to score")
     score.add_argument("--language", choices=["en", "zh"], default="en", help="of the words for an alarm (default: en)")
     score.add_argument("--time-column", default="t_s", metavar="NAME", help="column of the time (default: t_s)")
+    sign = commands.add_parser("sign", help="sign a model file", description=_SIGN, formatter_class=raw)
+    sign.add_argument("file", type=Path, metavar="FILE", help="an ONNX file of Gaugeline")
+    sign.add_argument("--key", type=Path, required=True, metavar="PRIVATE.pem", help="an Ed25519 private key")
+    sign.add_argument("--out", type=Path, metavar="FILE", help="the signed file (default: in the place of FILE)")
     evaluate.add_to(commands)
     return parser
 

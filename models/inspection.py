@@ -10,15 +10,20 @@ from typing import Any
 from models import manifest as manifests
 from models.alarm_logic import AlarmRule
 from models.baseline import BaselineRule
-from models.life import LIFE_KEY, LifeManifest
-from models.manifest import FalseAlarms, Input, Manifest, Training, duration
+from models.life import LifeManifest
+from models.manifest import LIFE_KEY, FalseAlarms, Input, Manifest, Training, duration
 
 
 def read(path: Path) -> Manifest | LifeManifest:
     """The manifest of either kind. Raises ModelError for a missing, foreign, truncated or damaged file."""
-    pairs, graph = manifests.parts(manifests.content_of(path), str(path))
+    return parse(manifests.content_of(path), str(path))
+
+
+def parse(content: bytes, where: str) -> Manifest | LifeManifest:
+    """As read, from the bytes of a file; where: its name, for messages. Raises ModelError."""
+    pairs, graph = manifests.parts(content, where)
     kind = LifeManifest if LIFE_KEY in pairs else Manifest
-    return kind.from_metadata(pairs, graph, str(path))
+    return kind.from_metadata(pairs, graph, where)
 
 
 def as_json(said: Manifest | LifeManifest) -> dict[str, Any]:

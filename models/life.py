@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models import manifest as manifests
-from models.manifest import SEAL_KEY, SIGNATURE_KEY, Input, Training, seal
+from models.manifest import LIFE_KEY, SEAL_KEY, SIGNATURE_KEY, Input, Training, seal
 from models.session import open_session
 from wire.block import FloatArray
 from wire.errors import ModelError
 
 FORMAT = "gaugeline-life/1"
-LIFE_KEY = "gaugeline.life"
 ROW, RUL, LOWER, UPPER = "row", "rul", "lower", "upper"
 NEXT = "_next"  # the state `x` comes back as the output `x_next`
 

@@ -17,7 +17,7 @@ from models.missing import BoolArray, MissingRule
 from wire.errors import ModelError
 
 FORMAT = "gaugeline-model/1"
-MANIFEST_KEY = "gaugeline.manifest"
+MANIFEST_KEY, LIFE_KEY = "gaugeline.manifest", "gaugeline.life"
 SEAL_KEY = "gaugeline.sha256"
 SIGNATURE_KEY = "gaugeline.signature"
 
@@ -242,7 +242,7 @@ def parse(content: bytes, where: str) -> Manifest:
 def signed_part(content: bytes, where: str) -> bytes:
     """What a signature of a model file covers: the seal, and with it description and graph. Raises ModelError."""
     pairs, graph = parts(content, where)
-    return seal(pairs.get(MANIFEST_KEY, ""), graph).encode()
+    return seal(pairs.get(MANIFEST_KEY, pairs.get(LIFE_KEY, "")), graph).encode()
 
 
 def parts(content: bytes, where: str) -> tuple[dict[str, str], bytes]:

@@ -269,7 +269,9 @@ def _checked(session: Any, manifest: Manifest, path: Path) -> Model:
         wanted[EXPECTED] = [n]
     if missing := set(wanted) - set(outputs):
         raise ModelError(f"{path}: its graph does not give {', '.join(sorted(missing))}")
-    if odd := sorted(name for name, shape in wanted.items() if outputs[name] != shape or [type(x) for x in shape] != [int]):
+    if odd := sorted(
+        name for name, shape in wanted.items() if outputs[name] != shape or [type(x) for x in shape] != [int]
+    ):
         raise ModelError(f"{path}: its graph gives {', '.join(odd)} in another shape than is needed")
     kinds = {each.type for each in (*session.get_inputs(), *session.get_outputs())}
     if kinds != {"tensor(float)"}:

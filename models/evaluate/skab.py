@@ -212,9 +212,7 @@ def _judge(recording: Recording, out: Path) -> Judged:
 
     told = _told(recording)
     rows, names = recording.rows[:, told], [list(COLUMNS)[i] for i in told]
-    detector, manifest = model_of(
-        rows[:CALIBRATION_ROWS], recording.period_s, recording.name, recording.sha256, names
-    )
+    detector, manifest = model_of(rows[:CALIBRATION_ROWS], recording.period_s, recording.name, recording.sha256, names)
     content = export(detector.graph(), manifest)
     table = out / recording.name
     file = table.with_suffix(".onnx")

@@ -214,6 +214,12 @@ def test_operation_md_explains_every_series() -> None:
     assert set(told) == set(names)
 
 
+BASELINE = {
+    "state": "frozen", "learnt_rows": 5, "own_rows": 5, "drift": {"flow": -1.5}, "notices": [], "recalibrations": 2,
+    "refused_rows": 7,
+}  # fmt: skip
+
+
 def sound() -> dict[str, Any]:
     """The status of a gateway that runs well, with a device of each kind of trouble yet to come."""
     unit: dict[str, Any] = {
@@ -238,7 +244,7 @@ def sound() -> dict[str, Any]:
             "oldest_age_s": 0.0, "bytes": 1, "limit_bytes": 10, "commits": 9, "failures": 0, "commit_ms_p99": 1.5,
             "commit_took": {"sum_s": 0.009, "buckets": [[0.001, 3], [0.005, 8], [None, 9]]}, "trouble": "",
         },
-        "lines": {"plc": line}, "scoring": {"press": {"state": "on", "problem": ""}},
+        "lines": {"plc": line}, "scoring": {"press": {"state": "on", "problem": "", "baseline": dict(BASELINE)}},
         "scored": {"rows": 3, "seconds": 0.5},
         "box": {
             "cpu_s": 1.0, "cpu_percent": 2.5, "rss_bytes": 60e6, "open_fds": 9, "threads": 3,
@@ -293,6 +299,26 @@ def test_people_see_the_times_the_board_and_the_restarts() -> None:
     assert [duration(s) for s in (0, 59, 60, 250, 3600, 7500, 90_000)] == [
         "0 s", "59 s", "1 min", "4 min 10 s", "1 h", "2 h 5 min", "1 d 1 h"
     ]  # fmt: skip
+
+
+def test_the_baseline_of_an_asset_has_its_series_and_one_without_has_none() -> None:
+    status = sound()
+    status["scoring"]["press"]["missing"] = ["flow"]
+    status["scoring"]["fan"] = {"state": "off", "problem": "no model", "model": ""}
+    series = parsed(exposition(status).decode())
+    assert value(series, "gaugeline_asset_scored", asset="press") == 1
+    assert value(series, "gaugeline_asset_scored", asset="fan") == 0
+    assert value(series, "gaugeline_asset_missing_inputs", asset="press") == 1
+    assert value(series, "gaugeline_baseline_state", asset="press", state="frozen") == 1
+    assert value(series, "gaugeline_baseline_state", asset="press", state="follows") == 0
+    assert value(series, "gaugeline_baseline_drift", asset="press", tag="flow") == -1.5
+    assert value(series, "gaugeline_baseline_notices", asset="press") == 0
+    assert value(series, "gaugeline_baseline_recalibrations_total", asset="press") == 2
+    assert value(series, "gaugeline_baseline_refused_rows_total", asset="press") == 7
+    assert not [labels for name, labels in series if "baseline" in name and ("asset", "fan") in labels]
+    told = "asset press: judged without flow: BAD for now; what only that tag shows is not seen"
+    assert told in problems(status)
+    assert "  judged without flow" in status_text(status, 60_000)
 
 
 def test_figures_that_are_not_there_are_no_series() -> None:

@@ -152,6 +152,49 @@ def test_a_new_asset_of_a_class_learns_its_own_centre_before_it_is_judged(tmp_pa
     assert managed(running).notices() == ()
 
 
+def test_a_restart_goes_on_with_the_rows_of_an_own_centre_that_is_not_known_yet() -> None:
+    rule, rows = BaselineRule(follow_rows=100, own_rows=50), noise(60) + np.array([12.0, -5.0, 0.0])
+    whole, first, second = (baseline(rule) for _ in range(3))
+    for row in rows[:50]:
+        whole.learn(row)
+    for row in rows[:30]:
+        first.learn(row)
+    second.restore(json.loads(json.dumps(first.saved())))
+    assert second.learning and second.learnt_rows == (30, 50)
+    for row in rows[30:50]:
+        second.learn(row)
+    assert not second.learning and second.recalibrations == 1
+    np.testing.assert_allclose(second.shift, whole.shift, rtol=1e-6)
+    assert second.saved()["own"] == [] and second.saved()["own_seen"] == 0
+
+
+def test_of_a_long_learning_only_so_many_rows_are_kept() -> None:
+    long = baseline(BaselineRule(follow_rows=100, own_rows=5000))
+    for row in noise(5000) + np.array([3.0, 0.0, 0.0]):
+        assert len(long.saved()["own"]) <= 1000 if long.learnt_rows[0] % 1000 == 0 else True
+        long.learn(row)
+    assert not long.learning
+    np.testing.assert_allclose(long.shift, [3.0, 0.0, 0.0], atol=0.2)
+
+
+def test_what_was_kept_before_rows_were_kept_is_restored_too() -> None:
+    kept = baseline(BaselineRule(follow_rows=100, own_rows=50)).saved()
+    del kept["own"], kept["own_seen"]
+    fresh = baseline(BaselineRule(follow_rows=100, own_rows=50))
+    fresh.restore(kept)
+    assert fresh.learning and fresh.learnt_rows == (0, 50)
+
+
+def test_it_counts_what_it_refused_to_learn_and_how_often_it_was_renewed() -> None:
+    normal = baseline(BaselineRule(follow_rows=100))
+    calm, raised = AlarmState(), AlarmState(raised=True)
+    normal.follow(np.zeros(3), 1.0, 4.0, calm)
+    normal.follow(np.zeros(3), 5.0, 4.0, calm)
+    normal.follow(np.zeros(3), 1.0, 4.0, raised)
+    normal.accept()
+    assert (normal.refused_rows, normal.recalibrations) == (2, 1)
+
+
 def test_an_asset_far_from_its_class_is_told_and_not_taken_as_it_is() -> None:
     normal = baseline(BaselineRule(follow_rows=100, own_rows=3, own_reach=20.0))
     for _ in range(3):

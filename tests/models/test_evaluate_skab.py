@@ -172,7 +172,10 @@ def test_a_negative_drop_is_refused(data: Path, tmp_path: Path, capsys: pytest.C
         ("datetime;Current\n", "no column 'Accelerometer1RMS'"),
         ("datetime,Current\n", "separated by semicolons, commas or tabs"),
         (";".join(HEADER) + "\n2020-03-09 10:00:00;1;2\n", "3 columns, the header has 9"),
-        (";".join(HEADER) + "\n2020-03-09 10:00:00;a;1;1;1;1;1;1;1\n", "Accelerometer1RMS: must be a number with a decimal point, or empty"),
+        (
+            ";".join(HEADER) + "\n2020-03-09 10:00:00;a;1;1;1;1;1;1;1\n",
+            "Accelerometer1RMS: must be a number with a decimal point, or empty",
+        ),
         (";".join(HEADER) + "\nyesterday;1;1;1;1;1;1;1;1\n", "must be a time such as"),
         (";".join(HEADER) + "\n", "1.csv has 0; needed are more than 400"),
     ],
