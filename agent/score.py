@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agent.life import LifeWatch
 from agent.scorer import Scorer, Surroundings, Tags
 from agent.spec import AssetSpec, LineSpec
 from agent.standing import standing
@@ -27,8 +28,11 @@ class Scorers:
         self._scorers: list[Scorer] = []
         self._problems: dict[str, str] = {}
         self._final = True
-        self._of_device: dict[str, list[Scorer]] = {}
+        self._lives: list[LifeWatch] = []
+        self._life_problems: dict[str, str] = {}
+        self._of_device: dict[str, list[Scorer | LifeWatch]] = {}
         self._load(assets, tags_of(lines), {})
+        self._load_lives(assets, tags_of(lines), {})
 
     def _load(self, assets: Sequence[AssetSpec], tags: Tags, running: Mapping[str, Scorer]) -> None:
         # Assets with the same file share what it takes; each runs on its own.
@@ -55,9 +59,29 @@ class Scorers:
                     self._scorers.append(now)
         self._index()
 
+    def _load_lives(self, assets: Sequence[AssetSpec], tags: Tags, running: Mapping[str, LifeWatch]) -> None:
+        for asset in assets:
+            if asset.life is None:
+                continue
+            now = running.get(asset.id)
+            try:
+                new = LifeWatch(asset, asset.life, tags, self._around)
+                if now is not None and now.fits(asset) and now.digest == new.digest and now.tags == new.tags:
+                    new = now
+                elif now is not None:
+                    new.inherit(now)
+                self._lives.append(new)
+            except ModelError as fault:
+                self._life_problems[asset.id] = str(fault)
+                if now is not None and now.fits(asset):
+                    self._life_problems[asset.id] += f"; the model that ran before goes on ({now.name})"
+                    self._lives.append(now)
+        self._index()
+
     def _index(self) -> None:
         self._of_device = {}
-        for scorer in self._scorers:
+        judges: list[Scorer | LifeWatch] = [*self._scorers, *self._lives]
+        for scorer in judges:
             for device in scorer.devices:
                 self._of_device.setdefault(device, []).append(scorer)
 
@@ -69,6 +93,7 @@ class Scorers:
         """Those of another configuration; a scorer whose asset, inputs and model stay what they are goes on warm."""
         new = Scorers((), (), self._around)
         new._load(assets, tags_of(lines), {scorer.asset: scorer for scorer in self._scorers})
+        new._load_lives(assets, tags_of(lines), {each.asset: each for each in self._lives})
         return new
 
     def shared(self, other: Scorers) -> Scorers:
@@ -82,12 +107,17 @@ class Scorers:
                 theirs.hold()
             found.append(mine if mine is not None and mine.tags == theirs.tags else theirs)
         between = self._some(found)
+        # What is left of a life is told once in hours: a new estimator begins with its adoption.
+        known = {each.asset: each.tags for each in other._lives}
+        between._lives = [each for each in self._lives if known.get(each.asset) == each.tags]
+        between._index()
         between._final = False
         return between
 
     def _some(self, scorers: Sequence[Scorer]) -> Scorers:
         new = Scorers((), (), self._around)
         new._scorers, new._problems = list(scorers), dict(self._problems)
+        new._lives, new._life_problems = list(self._lives), dict(self._life_problems)
         new._index()
         return new
 
@@ -106,6 +136,7 @@ class Scorers:
             if other._final:
                 scorer.release()
         self._scorers, self._problems, self._of_device = other._scorers, other._problems, other._of_device
+        self._lives, self._life_problems = other._lives, other._life_problems
 
     def score(self, block: Block) -> list[Block]:
         """Blocks of score devices that this Block completes; mostly none or one."""
@@ -113,14 +144,19 @@ class Scorers:
 
     def tags(self) -> list[Tag]:
         """The tags of all score devices, in birth order."""
-        return [tag for scorer in self._scorers for tag in scorer.tags]
+        judges: list[Scorer | LifeWatch] = [*self._scorers, *self._lives]
+        return [tag for each in judges for tag in each.tags]
 
     def problems(self) -> list[str]:
         """One `asset ID: what is wrong` each for assets whose model is not used."""
-        return [f"asset {asset}: {why}" for asset, why in self._problems.items()]
+        lives = [f"asset {asset}: life: {why}" for asset, why in self._life_problems.items()]
+        return [f"asset {asset}: {why}" for asset, why in self._problems.items()] + lives
 
     def all(self) -> tuple[Scorer, ...]:
         return tuple(self._scorers)
+
+    def lives(self) -> tuple[LifeWatch, ...]:
+        return tuple(self._lives)
 
     def of(self, asset: str) -> Scorer | None:
         return next((scorer for scorer in self._scorers if scorer.asset == asset), None)
@@ -135,6 +171,11 @@ class Scorers:
             why = self._problems.get(scorer.asset, "")
             found[scorer.asset] = {"state": "on", "problem": why, "model": _name(scorer.model)}
             found[scorer.asset] |= standing(scorer, self._around.utc_ms)
+        for life in self._lives:
+            found.setdefault(life.asset, {"state": "", "problem": "", "model": ""})["life"] = life.status()
+        for asset, why in self._life_problems.items():
+            of_asset = found.setdefault(asset, {"state": "", "problem": "", "model": ""})
+            of_asset["life"] = of_asset.get("life", {"state": "off", "model": "", "rows": 0}) | {"problem": why}
         return found
 
 

@@ -13,7 +13,8 @@ from agent.spec import AssetSpec
 from agent.window import Row, Window
 from models import explain
 from models.manifest import Manifest
-from models.runtime import Clock, Model, Score, Verify
+from models.runtime import Clock, Model, Score
+from models.session import Verify
 from wire.block import Block, Quality, Reason
 from wire.errors import ModelError
 from wire.tag import Datatype, Tag, TagTable

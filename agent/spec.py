@@ -227,6 +227,20 @@ class RunningSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LifeSpec:
+    """How the remaining life of an asset is told: by a model file, or by the trend of a tag, (device id, tag name),
+    towards its limit; falling: that lies below. A row is what came in every_s of running, or, with a model, in one of
+    what the tag `counter` counts."""
+
+    model: Path | None = None
+    tag: tuple[str, str] | None = None
+    limit: float = 0.0
+    falling: bool = False
+    every_s: float = 3600.0
+    counter: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AssetSpec:
     """A thing that is maintained, its tags as (device id, tag name), and the model that judges it.
 
@@ -243,6 +257,7 @@ class AssetSpec:
     inputs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     false_alarm_s: float | None = None
     running: RunningSpec | None = None
+    life: LifeSpec | None = None
 
     @property
     def asset(self) -> Asset:

@@ -14,6 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from agent.life import LifeWatch
 from agent.score import Scorers
 from agent.scorer import Scorer
 from agent.standing import accept, check_acceptable, learnt, restore
@@ -41,9 +42,11 @@ class Baselines:
     def __init__(self, path: Path, scorers: Scorers, now_ms: Callable[[], int]) -> None:
         self._path, self._scorers, self._now_ms = path, scorers, now_ms
         self._kept: dict[str, Any] = {}  # asset -> what was learnt last, also while its model cannot be used
+        self._kept_lives: dict[str, Any] = {}  # asset -> what is known of its life
         self._held: dict[str, dict[str, Any]] = {}  # asset -> who has suspended it, why, until when
         self._deadline_s: dict[str, float] = {}  # of those that were suspended in this run
         self._placed: set[tuple[str, str]] = set()
+        self._placed_lives: set[tuple[str, str]] = set()
         self._own: set[str] = set()  # assets whose own centre is known
         self._written, self._written_s = "", time.monotonic()
         self._writing: asyncio.Task[None] | None = None
@@ -55,7 +58,7 @@ class Baselines:
         """At the start. A file that is missing is nothing new; one that is damaged is told, and every asset begins
         anew."""
         try:
-            self._kept, self._held = _read(self._path)
+            self._kept, self._held, self._kept_lives = _read(self._path)
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as fault:
@@ -83,8 +86,10 @@ class Baselines:
         async with self._one_at_a_time:
             self._written_s = time.monotonic()
             self._kept |= {s.asset: kept for s in self._scorers.all() if (kept := learnt(s)) is not None}
-            text = json.dumps({"assets": self._kept, "suspended": self._held}, sort_keys=True)
-            if text == self._written or not (self._kept or self._held or self._written):
+            self._kept_lives |= {each.asset: each.saved() for each in self._scorers.lives()}
+            content = {"assets": self._kept, "suspended": self._held, "lives": self._kept_lives}
+            text = json.dumps(content, sort_keys=True)
+            if text == self._written or not (self._kept or self._held or self._kept_lives or self._written):
                 return
             if self._writing is not None:  # of a save that was cancelled: two would write one file
                 await asyncio.wait([self._writing])
@@ -105,6 +110,12 @@ class Baselines:
         entry: dict[str, Any] = {"id": token_hex(6), "ts_ms": now_ms, "who": who, "what": f"model {do} {asset}"}
         entry |= {"why": str(why)} if why else {}
         try:
+            if do == "overhaul":
+                watch = self._life(asset)
+                record(site, entry | {"result": "done"})
+                watch.reset()
+                await self.save()
+                return entry | {"result": "done"}
             scorer = self._scorer(asset)
             if do == "suspend":
                 until_ms = None if for_s is None else now_ms + round(1000 * _length_s(for_s))
@@ -125,7 +136,7 @@ class Baselines:
                 record(site, entry | {"result": "done"})
                 accept(scorer)
             else:
-                raise ModelError("commands are suspend, resume and accept")
+                raise ModelError("commands are suspend, resume, accept and overhaul")
         except ModelError as fault:
             record(site, entry | {"result": "refused", "error": str(fault)})
             raise ConfigError(str(fault)) from fault
@@ -151,8 +162,26 @@ class Baselines:
             raise ModelError(f"no asset {asset!r} is scored here; scored are: {scored}")
         return scorer
 
+    def _life(self, asset: object) -> LifeWatch:
+        found = {each.asset: each for each in self._scorers.lives()}
+        if asset not in found:
+            raise ModelError(f"no life of an asset {asset!r} is told here; told are: {', '.join(found) or 'none'}")
+        return found[str(asset)]
+
+    def _place_lives(self) -> None:
+        """As _place, of what tells remaining lives."""
+        now = {(each.asset, each.seal) for each in self._scorers.lives()}
+        for each in self._scorers.lives():
+            if (each.asset, each.seal) not in self._placed_lives and each.asset in self._kept_lives and not each.rows:
+                try:
+                    each.restore(self._kept_lives[each.asset])
+                except ValueError as fault:
+                    self._ignore(f"{fault}: it begins anew")
+        self._placed_lives = now
+
     def _place(self) -> None:
         """Scorers that are new get what was kept of their asset; a reload may have brought them."""
+        self._place_lives()
         now = {(scorer.asset, scorer.seal) for scorer in self._scorers.all()}
         for scorer in self._scorers.all():
             scorer.maintained = scorer.asset in self._held
@@ -206,7 +235,7 @@ def _write(path: Path, text: str) -> None:
         os.close(folder)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, Any]]:
     """Raises OSError, or ValueError for a file that is not as it was written."""
     found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
@@ -215,4 +244,4 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     if found.get("sha256") != _seal(text):
         raise ValueError("damaged")
     content = json.loads(text)
-    return content["assets"], content["suspended"]
+    return content["assets"], content["suspended"], content.get("lives", {})

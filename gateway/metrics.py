@@ -198,7 +198,8 @@ def _scoring(scoring: Mapping[str, Status]) -> Families:
         "gaugeline_baseline_refused_rows", "Rows not learnt from: in alarm, or beyond the threshold", labels=["asset"]
     )
     for asset, scored in scoring.items():
-        on.add_metric([asset], float(scored["state"] == "on"))
+        if scored["state"]:
+            on.add_metric([asset], float(scored["state"] == "on"))
         gone.add_metric([asset], len(scored.get("missing", ())))
         if (baseline := scored.get("baseline")) is None:
             continue

@@ -1,4 +1,4 @@
-"""`gaugeline gateway model suspend|resume|accept SITE ASSET`: what a person tells the model of a running gateway."""
+"""`gaugeline gateway model suspend|resume|accept|overhaul SITE ASSET`: what a person tells a running gateway."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ examples:
   gaugeline gateway model suspend site.yaml press-1 --for 2h --why "bearing is exchanged"
   gaugeline gateway model resume site.yaml press-1        the warm-up begins anew, with the baseline as it was
   gaugeline gateway model accept site.yaml press-1        the level of now is normal
+  gaugeline gateway model overhaul site.yaml press-1      its remaining life is told anew from here
 
 Asks the running gateway. Each command is on record beside the outbox (outbox.db.audit.jsonl): who, what, when, why.
 """
@@ -33,12 +34,12 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    ways = model.add_subparsers(dest="do", required=True, metavar="suspend|resume|accept")
+    ways = model.add_subparsers(dest="do", required=True, metavar="suspend|resume|accept|overhaul")
 
     def add(name: str, about: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = ways.add_parser(name, help=about, description=about)
         made.add_argument("site", type=Path, metavar="SITE", help="path of site.yaml")
-        made.add_argument("asset", metavar="ASSET", help="the id of an asset with a model")
+        made.add_argument("asset", metavar="ASSET", help="the id of an asset with a model, or a life")
         made.add_argument("--why", default="", metavar="TEXT", help="goes on record")
         made.add_argument("--json", action="store_true", help="the record, as one JSON object")
         return made
@@ -46,6 +47,7 @@ def add_parser(commands: Any) -> None:
     suspend = add("suspend", "in maintenance: nothing is judged, learnt or in alarm until `resume`, or for a time")
     suspend.add_argument("--for", dest="for_s", type=_length_s, metavar="TIME", help="such as 90s, 30min, 2h, 1d")
     add("resume", "maintenance is over: the warm-up begins anew, with the baseline as it was")
+    add("overhaul", "the machine begins a new life: what was known of its remaining life is forgotten")
     add("accept", "the level of now is normal: the alarm ends, and what was learnt of drift begins anew")
 
 
@@ -68,6 +70,8 @@ async def model(site: Site, arguments: argparse.Namespace) -> str:
 def _told(do: str, asset: str, said: dict[str, Any]) -> str:
     if do == "resume":
         return f"{asset}: resumed; the warm-up begins anew"
+    if do == "overhaul":
+        return f"{asset}: a new life begins; the first estimate comes when enough of it is known"
     if do == "accept":
         return f"{asset}: the level of now is normal; the warm-up begins anew"
     if said["until_ms"] is None:

@@ -9,7 +9,7 @@ import base64
 import binascii
 from pathlib import Path
 
-from models.runtime import Verify
+from models.session import Verify
 from wire.errors import ConfigError
 
 _KIND = "ed25519:"

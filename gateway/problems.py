@@ -36,7 +36,9 @@ def problems(status: Mapping[str, Any]) -> list[str]:
             if unit["state"] in ("silent", "dead"):
                 found.append(f"device {device}: {unit['state']}: {unit['last_error']}")
     for asset, scoring in status["scoring"].items():
-        if scoring["state"] != "on":
+        if why := scoring.get("life", {}).get("problem"):
+            found.append(f"asset {asset}: what is left of its life is not told as configured: {why}")
+        if scoring["state"] == "off":
             found.append(f"asset {asset} is not scored: {scoring['problem']}")
         elif scoring["problem"]:
             found.append(f"asset {asset}: the new model is not used: {scoring['problem']}")

@@ -216,7 +216,8 @@ class Reloader:
 
 def _look(site: Site) -> _Look:
     """The file and its models."""
-    models = sorted({spec.model for spec in site.assets if spec.model is not None})
+    named = {spec.model for spec in site.assets} | {spec.life.model for spec in site.assets if spec.life is not None}
+    models = sorted(model for model in named if model is not None)
     return tuple(_stat(path) for path in (site.path, *models))
 
 

@@ -120,8 +120,11 @@ def _line(name: str, line: Mapping[str, Any], at_ms: int) -> list[str]:
 
 
 def _scoring(asset: str, scoring: Mapping[str, Any], at_ms: int) -> list[str]:
-    which = [scoring["state"], *(scoring[key] for key in ("model", "problem") if scoring.get(key))]
+    which = [scoring["state"] or "no model", *(scoring[key] for key in ("model", "problem") if scoring.get(key))]
     lines = [f"scoring {asset}: {'; '.join(which)}"]
+    if life := scoring.get("life"):
+        words = life.get("words") or life["problem"] or life["state"]
+        lines.append(f"  life: {words} ({life['model'] or 'off'}, {life['rows']} rows)")
     if running := scoring.get("running"):
         bad = " (BAD now: what it said last counts)" if running["bad"] else ""
         lines.append(f"  {running['tag']} says: {running['state']}{_since(running, at_ms)}{bad}")

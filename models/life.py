@@ -134,15 +134,34 @@ class Running:
         self._feed: dict[str, Any] = {name: np.zeros(size, np.float32) for name, size in self._states.items()}
         self._rows = 0
 
+    @property
+    def rows(self) -> int:
+        """Seen since the machine's first one."""
+        return self._rows
+
+    def saved(self) -> dict[str, Any]:
+        """What must outlive a restart, as JSON's own types; restore() is the way back."""
+        return {"rows": self._rows, "states": {name: self._feed[name].tolist() for name in self._states}}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Raises ValueError, KeyError or TypeError where it was saved for another model."""
+        states = {name: np.array(saved["states"][name], np.float32) for name in self._states}
+        if any(states[name].shape != (size,) for name, size in self._states.items()) or int(saved["rows"]) < 0:
+            raise ValueError("the states of another remaining-life model")
+        self._feed, self._rows = dict(states), int(saved["rows"])
+
     def step(self, row: FloatArray) -> Life:
-        """What is left after this row.
+        """What is left after this row. Raises ModelError where the graph fails.
 
         row: shape (n_inputs,), in the manifest's order and units. A value that is NaN keeps its last one; infinity
         counts as NaN.
         """
         feed = self._feed
         feed[ROW] = np.where(np.isfinite(row), row, np.nan).astype(np.float32)
-        rul, lower, upper, *states = self._session.run(self._outputs, feed)
+        try:
+            rul, lower, upper, *states = self._session.run(self._outputs, feed)
+        except RuntimeError as fault:  # what onnxruntime raises for a node that fails
+            raise ModelError(f"model {self._manifest.name} cannot be run: {str(fault).splitlines()[0]}") from fault
         for name, state in zip(self._states, states, strict=True):
             feed[name] = state
         self._rows += 1
@@ -180,8 +199,14 @@ def read(path: Path) -> LifeManifest:
 
 def load(path: Path) -> LifeModel:
     """Opens a remaining-life file. Raises ModelError."""
-    manifest = read(path)
-    session = open_session(manifests.content_of(path), str(path))
+    return of_content(manifests.content_of(path), path)
+
+
+def of_content(content: bytes, path: Path) -> LifeModel:
+    """As load, from the bytes of the file; path: for messages. Raises ModelError."""
+    metadata, graph = manifests.parts(content, str(path))
+    manifest = LifeManifest.from_metadata(metadata, graph, str(path))
+    session = open_session(content, str(path))
     states = {each.name: int(each.shape[0]) for each in session.get_inputs()}
     if states.pop(ROW, None) != len(manifest.inputs):
         raise ModelError(f"{path}: its graph does not take a row of the {len(manifest.inputs)} inputs it describes")

@@ -16,7 +16,7 @@ from models import manifest as manifests
 from models.baseline import Baseline
 from models.manifest import Manifest
 from models.missing import BoolArray, Filler, leave_out
-from models.session import open_session, refusals
+from models.session import Verify, check_signature, open_session, refusals
 from wire.block import FloatArray
 from wire.errors import ModelError
 
@@ -27,9 +27,6 @@ NEXT = "_next"  # the state `x` comes back as the output `x_next`
 
 Clock = tuple[float, float]
 """Second of the local day, weekday (0 is Monday)."""
-
-Verify = Callable[[bytes, str], bool]
-"""(what was signed, signature) -> whether the key that this machine trusts made it."""
 
 
 class Score(NamedTuple):
@@ -233,7 +230,7 @@ def of_content(content: bytes, path: Path, verify: Verify | None = None) -> Mode
     """As load, from the bytes of the file; path: for messages. Raises ModelError."""
     manifest = manifests.parse(content, str(path))
     if verify is not None:
-        check_signature(content, manifest, path, verify)
+        check_signature(content, manifest.signature, path, verify)
     session = open_session(content, str(path))
     with refusals(str(path)):
         model = _checked(session, manifest, path)
@@ -242,14 +239,6 @@ def of_content(content: bytes, path: Path, verify: Verify | None = None) -> Mode
         trial.baseline = None  # it would first learn rows of its own
         trial.score(np.array([each.centre for each in manifest.inputs]))
     return model
-
-
-def check_signature(content: bytes, manifest: Manifest, path: Path, verify: Verify) -> None:
-    """Raises ModelError for a file that the trusted key has not signed."""
-    if not manifest.signature:
-        raise ModelError(f"{path}: not signed, and this machine takes only models that its key has signed")
-    if not verify(manifests.signed_part(content, str(path)), manifest.signature):
-        raise ModelError(f"{path}: its signature is not one of the key that this machine trusts: do not use this file")
 
 
 def _renamed(states: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

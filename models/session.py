@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from models import manifest as manifests
 from wire.errors import ModelError
+
+Verify = Callable[[bytes, str], bool]
+"""(what was signed, signature) -> whether the key that this machine trusts made it."""
 
 
 def open_session(content: bytes, where: str) -> Any:
@@ -44,3 +49,11 @@ def refusals(where: str) -> Iterator[None]:
         yield
     except failures as fault:
         raise ModelError(f"{where}: onnxruntime cannot load it: {str(fault).splitlines()[0]}") from fault
+
+
+def check_signature(content: bytes, signature: str, path: Path, verify: Verify) -> None:
+    """Raises ModelError for a file that the trusted key has not signed."""
+    if not signature:
+        raise ModelError(f"{path}: not signed, and this machine takes only models that its key has signed")
+    if not verify(manifests.signed_part(content, str(path)), signature):
+        raise ModelError(f"{path}: its signature is not one of the key that this machine trusts: do not use this file")

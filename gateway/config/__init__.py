@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gateway.config import brokers, checks, convert, derived, named, registers, running
+from gateway.config import brokers, checks, convert, derived, life, named, registers, running
 from gateway.config.assets import Owners, check_assets
 from gateway.config.convert import Broker, OutboxSettings, Site
 from gateway.config.frame_checks import is_modbus
@@ -44,6 +44,7 @@ def load_site(path: Path) -> Site:
             derived.check_derived(file, ("devices", i, "tags", j), tag, scopes.of(device.id, tag))
     _check_model_key(file, top)
     models = {i: _model(file, i, asset) for i, asset in assets.items()}
+    lives = {i: life.life_spec(file, i, asset, made_tags, owners) for i, asset in assets.items()}
     runs = {i: running.running_spec(file, i, asset, made_tags, owners) for i, asset in assets.items()}
     where = brokers.brokers(file)
     brokers.check_hosts(file)
@@ -74,7 +75,8 @@ def load_site(path: Path) -> Site:
         model_key=path.parent / top.models.public_key_file if top.models is not None else None,
         time_zone=top.time_zone or "",
         assets=tuple(
-            convert.asset_spec(asset, models[i], owners.tags_of(asset.id), runs[i]) for i, asset in assets.items()
+            convert.asset_spec(asset, models[i], owners.tags_of(asset.id), runs[i], lives[i])
+            for i, asset in assets.items()
         ),
     )
 

@@ -70,7 +70,7 @@ def check_assets(file: YamlFile, assets: Mapping[int, AssetConfig], device_ids: 
             if tag not in names.get(device, set()):
                 file.problem(("assets", i, "inputs", name), "must be device/tag of this site")
         for key in ("inputs", "false_alarms", "running"):
-            if getattr(asset, key) and asset.model is None:
+            if getattr(asset, key) and asset.model is None and (asset.life is None or key == "false_alarms"):
                 file.problem(("assets", i, key), f"only an asset with a model has {key}", shown=False)
     _check_tags(file, assets, device_ids, names)
 

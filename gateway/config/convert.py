@@ -10,7 +10,18 @@ from typing import Literal
 from agent.checksum import CHECKSUMS
 from agent.dlt645 import ITEMS
 from agent.frame_spec import BinarySpec, ChecksumSpec, FrameSpec
-from agent.spec import AssetSpec, DeviceSpec, Illegal, LineSpec, PointSpec, RawType, RtsSpec, RunningSpec, datatype_of
+from agent.spec import (
+    AssetSpec,
+    DeviceSpec,
+    Illegal,
+    LifeSpec,
+    LineSpec,
+    PointSpec,
+    RawType,
+    RtsSpec,
+    RunningSpec,
+    datatype_of,
+)
 from gateway.config.site import AssetConfig, DeviceConfig, FrameConfig, LineConfig, TagConfig
 from gateway.timekeeper import Trust
 from wire.certificates import TlsFiles
@@ -215,8 +226,9 @@ def device_spec(device: DeviceConfig, tags: Sequence[TagConfig], asset_of: Asset
 
 
 def asset_spec(
-    asset: AssetConfig, model: Path | None, tags: Sequence[tuple[str, TagConfig]], running: RunningSpec | None
-) -> AssetSpec:
+    asset: AssetConfig, model: Path | None, tags: Sequence[tuple[str, TagConfig]], running: RunningSpec | None,
+    life: LifeSpec | None = None,
+) -> AssetSpec:  # fmt: skip
     """tags: (device, tag) of everything that it holds."""
     pairs = {name: target.partition("/") for name, target in asset.inputs.items()}
     return AssetSpec(
@@ -228,4 +240,5 @@ def asset_spec(
         inputs={name: (device, tag) for name, (device, _, tag) in pairs.items()},
         false_alarm_s=asset.false_alarms,
         running=running,
+        life=life,
     )

@@ -269,6 +269,7 @@ class AssetConfig(Model):
     inputs: dict[str, Text] = {}
     false_alarms: Annotated[float, BeforeValidator(_rate)] | None = None
     running: RunningConfig | None = None
+    life: Any = None  # gateway/config/life.py
 
 
 class ModelsConfig(Model):

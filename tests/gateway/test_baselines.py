@@ -196,7 +196,7 @@ async def test_a_damaged_file_is_told_and_ignored_and_a_disk_that_refuses_is_tol
             found = await until(gateway, lambda found: "maintenance" not in found)
             await until(gateway, state("follows"))
             assert "must be above 0 seconds" in (await told(gateway, "suspend", for_s=-1))["error"]
-            assert "commands are suspend, resume and accept" in (await told(gateway, "learn"))["error"]
+            assert "commands are suspend, resume, accept and overhaul" in (await told(gateway, "learn"))["error"]
             assert "scored are: machine" in (await told(gateway, "accept", asset="press"))["error"]
             kept.unlink()
             kept.mkdir()  # nothing can take its place
