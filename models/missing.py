@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,14 @@ class Centred(Protocol):
     def spread(self) -> float: ...
 
 
+class Gap(NamedTuple):
+    """One set of missing inputs. weights: shape (n, n), deviations @ weights is what is suggested for the missing ones;
+    factor: the threshold without them, as a part of the threshold."""
+
+    weights: FloatArray
+    factor: float
+
+
 class Filler:
     """Fills rows of one model. centre, spread: shape (n,), of the model's inputs."""
 
@@ -78,7 +86,7 @@ class Filler:
         self._rule, self._centre, self._spread = rule, centre, spread
         self._precision = np.array(rule.precision, np.float64)
         self._factors = np.array(rule.factors)
-        self._weights: dict[bytes, FloatArray] = {}
+        self._gaps: dict[bytes, Gap | None] = {}
 
     @classmethod
     def of(cls, rule: MissingRule, inputs: Sequence[Centred]) -> Filler:
@@ -86,38 +94,37 @@ class Filler:
         centre, spread = np.array([(each.centre, each.spread) for each in inputs], np.float64).T
         return cls(rule, centre, spread)
 
-    def filled(self, rows: FloatArray, missing: BoolArray) -> FloatArray:
+    def gap(self, missing: BoolArray) -> Gap | None:
+        """None where a row without these is not scored. missing: shape (n,)."""
+        key = missing.tobytes()
+        if key not in self._gaps:
+            if len(self._gaps) >= _REMEMBERED:
+                self._gaps.clear()
+            self._gaps[key] = self.made(missing) if self._rule.allows(missing) else None
+        return self._gaps[key]
+
+    def filled(self, rows: FloatArray, missing: BoolArray, gap: Gap) -> FloatArray:
         """What the others suggest in the place of missing values. rows: shape (n,) or (n_rows, n)."""
-        z = np.clip((rows - self._centre) / self._spread, -self._rule.bound, self._rule.bound)
+        z = np.minimum(np.maximum((rows - self._centre) / self._spread, -self._rule.bound), self._rule.bound)
         z[..., missing] = 0.0
-        filled = np.array(rows)
-        suggested = z @ self._suggesting(missing)
-        filled[..., missing] = self._centre[missing] + suggested * self._spread[missing]
+        filled: FloatArray = np.where(missing, self._centre + (z @ gap.weights) * self._spread, rows)
         return filled
 
-    def factor(self, missing: BoolArray) -> float:
-        """The threshold without these, as a part of the threshold: with more missing it would be lower still."""
-        return float(self._factors[missing].min())
-
-    def _suggesting(self, missing: BoolArray) -> FloatArray:
-        """Shape (n, n_missing): deviations @ this is what is suggested for the missing ones."""
-        key = missing.tobytes()
-        found = self._weights.get(key)
-        if found is None:
-            if len(self._weights) >= _REMEMBERED:
-                self._weights.clear()
-            found = np.zeros((len(missing), int(missing.sum())))
-            own = self._precision[np.ix_(missing, missing)]
-            found[~missing] = -np.linalg.solve(own, self._precision[np.ix_(missing, ~missing)]).T
-            self._weights[key] = found
-        return found
+    def made(self, missing: BoolArray) -> Gap:
+        """As gap, whether a row without these is scored or not."""
+        weights = np.zeros(self._precision.shape)
+        own = self._precision[np.ix_(missing, missing)]
+        weights[np.ix_(~missing, missing)] = -np.linalg.solve(own, self._precision[np.ix_(missing, ~missing)]).T
+        # With more missing the threshold would be lower still.
+        return Gap(weights, float(self._factors[missing].min()))
 
 
 def leave_out(missing: BoolArray, shares: FloatArray, deviations: FloatArray, expected: FloatArray | None) -> None:
     """What is missing has no share; the others have the whole."""
+    shares[missing] = 0.0
+    whole = np.add.reduce(shares)
+    if whole > 0.0:
+        shares /= whole
     for part in (shares, deviations, expected):
         if part is not None:
             part[missing] = np.nan
-    whole = float(np.nansum(shares))
-    if whole > 0.0:
-        shares /= whole

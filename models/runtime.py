@@ -137,11 +137,14 @@ class Running:
         manifest, n, baseline = self._manifest, len(row), self.baseline
         if self._suspended:
             return self._without(n, True)
-        missing = None
+        missing, gap = None, None
         if not np.add.reduce(np.abs(row)) <= _LARGEST:
-            if not manifest.goes_without(gone := np.isnan(row)) or np.isinf(row).any():
+            gone = np.isnan(row)
+            missing = gone if gone.any() else None
+            gap = None if self._filler is None or missing is None else self._filler.gap(gone)
+            if np.isinf(row).any() or not (missing is None or gap or (manifest.takes_missing and not gone.all())):
                 return self._without(n, self._rows <= manifest.warm_up_rows)
-            row, missing = row.clip(-_LARGEST, _LARGEST), gone if gone.any() else None
+            row = np.minimum(np.maximum(row, -_LARGEST), _LARGEST)
         if baseline is not None and baseline.learning:
             if missing is None:
                 baseline.learn(row)
@@ -150,8 +153,8 @@ class Running:
         shift = widening = None
         if baseline is not None:
             placed, shift, widening = baseline.placed(row), baseline.shift.copy(), baseline.widening
-        if missing is not None and self._filler is not None:
-            placed, threshold = self._filler.filled(placed, missing), threshold * self._filler.factor(missing)
+        if missing is not None and gap is not None and self._filler is not None:
+            placed, threshold = self._filler.filled(placed, missing, gap), threshold * gap.factor
         self._row[:] = placed
         if self._clock is not None:
             self._clock[:] = clock

@@ -26,6 +26,7 @@ from wire.errors import ModelError
 _FOLDS = 5
 # The file is float32, the reference float64.
 _AGREEMENT = 1e-4
+_LARGEST = 1e18
 # A single series' detector gives 0 to nearly every normal row. One span that leaves its range by 3 % of its width is
 # less than this (novelty.py), and so is a value that comes every other row (tail.py); it is also the threshold of range
 # novelty on the public half of NAB.
@@ -161,10 +162,20 @@ def _usable(settings: Settings, history: History, path: Path | str) -> list[Piec
         raise ModelError(
             f"{path}: too little history: {kept} usable rows of {len(history.rows)} in {len(stretches)} stretches "
             f"without a gap; needed are {needed} in one stretch ({duration(needed * settings.period_s)} at "
-            f"{settings.period_s:g} s a row), and {lost} more for each further stretch"
+            f"{settings.period_s:g} s a row), and {lost} more for each further stretch{_holes(settings, history)}"
         )
     clocks = history.clocks(settings.time_zone)
     return [Piece(history.rows[at], clocks[at], history.seconds[at]) for at in stretches]
+
+
+def _holes(settings: Settings, history: History) -> str:
+    """Which inputs make rows unusable, the worst first; '' where none does."""
+    gone = np.isnan(history.rows).sum(axis=0)
+    worst = [int(i) for i in np.argsort(-gone, kind="stable")[:3] if gone[i]]
+    if not worst:
+        return ""
+    told = ", ".join(f"{settings.inputs[i].name} in {gone[i]}" for i in worst)
+    return f". Values are missing: {told} rows; leave such a tag out, or give hold_s if it tells only changes"
 
 
 def _fit(settings: Settings, pieces: Sequence[Piece], path: Path | str) -> tuple[Judge, list[Scored]]:
@@ -266,7 +277,13 @@ def _check_columns(settings: Settings, rows: FloatArray, path: Path | str) -> No
         column = rows[:, i][~np.isnan(rows[:, i])]
         if column.size == 0:
             problems.append(f"{each.name} has no value at all")
+        elif not np.abs(column).max() <= _LARGEST:
+            problems.append(
+                f"{each.name} has values such as {column[np.abs(column).argmax()]:.3g}, which no sensor gives"
+            )
         elif np.ptp(column) == 0:
             problems.append(f"{each.name} is always {column[0]:.6g}")
     if problems:
-        raise ModelError(f"{path}: {'; '.join(problems)}: leave it out of `inputs`, or give data in which it varies")
+        raise ModelError(
+            f"{path}: {'; '.join(problems)}: leave it out of `inputs`, or give data in which it varies as it should"
+        )

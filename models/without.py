@@ -9,7 +9,7 @@ import numpy as np
 from models import threshold
 from models.detectors.detector import Detector, rounded
 from models.detectors.robust_distance import correlation_of
-from models.missing import BoolArray, Filler, MissingRule
+from models.missing import BoolArray, Filler, Gap, MissingRule
 from models.settings import Settings
 from models.usual import usual
 from wire.block import FloatArray
@@ -45,9 +45,10 @@ def rule_for(settings: Settings, detector: Detector, pieces: Sequence[FloatArray
     factors = []
     for i in range(n):
         missing = np.arange(n) == i
-        lasting = _level(settings, [detector.score(filler.filled(piece, missing)).scores for piece in pieces])
+        gap = filler.made(missing)
+        lasting = _level(settings, [detector.score(filler.filled(piece, missing, gap)).scores for piece in pieces])
         factor = 0.0 if lasting is None else float(f"{lasting / whole:.{_FACTOR_DIGITS}g}")
-        heard = factor > 0.0 and _heard(detector, filler, centre, spread, missing, factor * limit)
+        heard = factor > 0.0 and _heard(detector, filler, gap, centre, spread, missing, factor * limit)
         factors.append(factor if heard else 0.0)
     if not any(factors):
         return None
@@ -66,14 +67,15 @@ def _level(settings: Settings, scores: Sequence[FloatArray]) -> float | None:
 
 
 def _heard(
-    detector: Detector, filler: Filler, centre: FloatArray, spread: FloatArray, missing: BoolArray, limit: float
-) -> bool:
+    detector: Detector, filler: Filler, gap: Gap, centre: FloatArray, spread: FloatArray, missing: BoolArray,
+    limit: float,
+) -> bool:  # fmt: skip
     """Whether each tag that is left could raise an alarm alone."""
     for j in np.flatnonzero(~missing):
         for way in (-_FAR, _FAR):
             row = centre.copy()
             row[j] += way * spread[j]
-            if float(detector.score(filler.filled(row[None, :], missing)).scores[0]) <= limit:
+            if float(detector.score(filler.filled(row[None, :], missing, gap)).scores[0]) <= limit:
                 return False
     return True
 

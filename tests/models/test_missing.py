@@ -68,7 +68,8 @@ def test_the_rate_of_false_alarms_stays_when_a_tag_is_missing(made: Callable[[st
     whole = alarms(fresh)
     for i in range(3):
         missing = np.arange(3) == i
-        count = alarms(filler.filled(without(fresh, i), missing), filler.factor(missing))
+        gap = filler.made(missing)
+        count = alarms(filler.filled(without(fresh, i), missing, gap), gap.factor)
         assert min(whole, FRESH / RATE) / 2 <= count <= max(whole, FRESH / RATE) * 1.5, (whole, count)
 
 
@@ -78,7 +79,8 @@ def test_the_runtime_scores_the_rest_as_the_detector_itself_does(made: Callable[
     said = trained.manifest
     assert said.missing is not None
     filler = Filler.of(said.missing, said.inputs)
-    wanted = trained.detector.score(filler.filled(rows, np.array([False, True, False]))).scores
+    missing = np.array([False, True, False])
+    wanted = trained.detector.score(filler.filled(rows, missing, filler.made(missing))).scores
     running = runtime.of_content(trained.content, Path(detector)).start()
     np.testing.assert_allclose([running.score(row).score for row in rows], wanted, rtol=2e-4, atol=1e-4)
 
@@ -121,7 +123,7 @@ def test_the_filled_row_has_the_distance_of_the_rest_alone() -> None:
     exact = tuple(tuple(float(x) for x in row) for row in (precision + precision.T) / 2)
     filler = Filler(MissingRule(2, (1.0,) * 4, exact, fitted.ceiling), fitted.centre, fitted.scale)
     missing = np.array([False, True, False, True])
-    filled = filler.filled(rows[:50], missing)
+    filled = filler.filled(rows[:50], missing, filler.made(missing))
     assert (filled[:, ~missing] == rows[:50, ~missing]).all()
     z = ((rows[:50] - fitted.centre) / fitted.scale)[:, ~missing]
     apart = np.linalg.inv(np.linalg.inv(precision)[np.ix_(~missing, ~missing)])
@@ -211,3 +213,12 @@ def test_a_rule_that_makes_no_sense_is_refused_and_so_is_a_file_with_it(said: di
     with pytest.raises(ModelError, match="description is damaged: what it says of missing inputs"):
         Manifest.from_metadata(four.to_metadata(b"g"), b"g", "m.onnx")
     assert Manifest.from_metadata(replace(small(), missing=rule).to_metadata(b"g"), b"g", "m.onnx").missing == rule
+
+
+def test_what_was_remembered_of_many_gaps_is_forgotten_and_made_again() -> None:
+    rule = MissingRule(4, (0.9,) * 9, tuple(tuple(row) for row in np.eye(9).tolist()), 10.0)
+    filler = Filler(rule, np.zeros(9), np.ones(9))
+    sets = [np.array([(number >> bit) & 1 for bit in range(9)], np.bool_) for number in range(1, 300)]
+    scored = [filler.gap(missing) is not None for missing in sets]
+    assert scored == [int(missing.sum()) <= 4 for missing in sets]
+    assert filler.gap(sets[0]) is not None

@@ -125,3 +125,21 @@ def test_a_place_that_cannot_be_written_is_told(trained: Trained, tmp_path: Path
 )
 def test_durations_read_as_a_person_would_say_them(seconds: float, words: str) -> None:
     assert card.duration(seconds) == words
+
+
+def test_a_wild_value_in_the_history_is_told_with_its_column(tmp_path: Path, settings: Settings) -> None:
+    rows = normal_rows(1000, seed=1)
+    rows[77, 2] = 1e300
+    data = write_csv(tmp_path / "wild.csv", rows)
+    known = history.read_csv(data, "t_s", ["flow", "pressure", "current"])
+    with pytest.raises(ModelError, match=r"current has values such as 1e\+300, which no sensor gives"):
+        train.train(settings, known, data)
+
+
+def test_too_little_history_for_want_of_values_names_the_tags(tmp_path: Path, settings: Settings) -> None:
+    rows = normal_rows(1000, seed=1)
+    rows[::3, 2] = np.nan
+    data = write_csv(tmp_path / "holes.csv", rows)
+    known = history.read_csv(data, "t_s", ["flow", "pressure", "current"])
+    with pytest.raises(ModelError, match=r"Values are missing: current in 334 rows; leave such a tag out"):
+        train.train(settings, known, data)
