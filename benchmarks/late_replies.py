@@ -1,8 +1,8 @@
 """10,000 polls with late replies at random, in order and overtaking, on RTU and RTU over TCP: how many wrong values.
 
 The device answers most requests in time, some up to eight time-outs late (beyond any bound that is configured), some
-never. Every register of it holds another value, so that a wrong one is seen. `python -m benchmarks.late_replies 500`
-makes a short run.
+never; a walled one refuses every register beside those asked for. Every register holds another value, so that a wrong
+one is seen. `python -m benchmarks.late_replies 500` makes a short run.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ POLLS = 10_000
 TIMEOUT_S = 0.01
 SPANS = [Span("holding", a, n) for a in (0, 10, 20, 30) for n in (2, 2, 5)] + [Span("input", a, 2) for a in (0, 10)]
 
+WAYS = (("in_order", False, False), ("overtaking", True, False), ("overtaking_walled", True, True))
+
 
 def line(slave: RtuSlave) -> LineSpec:
     if isinstance(slave, RtuTcpSlave):
@@ -31,7 +33,12 @@ def line(slave: RtuSlave) -> LineSpec:
     return LineSpec("bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=TIMEOUT_S, quiet_s=0.003)
 
 
-async def polled(kind: type[RtuSlave], overtakes: bool, polls: int, seed: int) -> Counter[str]:
+def beyond(table: str, address: int, count: int) -> bool:
+    """What a walled device refuses: all but the registers of SPANS."""
+    return address % 10 + count > 5
+
+
+async def polled(kind: type[RtuSlave], overtakes: bool, walled: bool, polls: int, seed: int) -> Counter[str]:
     """right, wrong, failed: polls. rejected: late answers that were kept away from the values."""
     dice, asked = random.Random(seed), random.Random(seed + 1)
 
@@ -45,6 +52,8 @@ async def polled(kind: type[RtuSlave], overtakes: bool, polls: int, seed: int) -
 
     found: Counter[str] = Counter(right=0, wrong=0, failed=0)
     async with kind(delay_s, units=frozenset({1, 2}), overtakes=overtakes) as slave:
+        if walled:
+            slave.illegal = beyond
         driver = ModbusDriver(line(slave), lambda: 0)
         await driver.open()
         for _ in range(polls):
@@ -70,8 +79,8 @@ def main() -> int:
     began = time.monotonic()
     wrong = 0
     for name, kind in (("rtu", RtuSlave), ("rtu_over_tcp", RtuTcpSlave)):
-        for order, overtakes in (("in_order", False), ("overtaking", True)):
-            found = asyncio.run(polled(kind, overtakes, polls, seed=len(figures)))
+        for order, overtakes, walled in WAYS:
+            found = asyncio.run(polled(kind, overtakes, walled, polls, seed=len(figures)))
             wrong += found["wrong"]
             figures |= {f"{name}_{order}_{what}": count for what, count in found.items()}
     keep("late_replies", figures | {"wrong": wrong, "seconds": round(time.monotonic() - began)})

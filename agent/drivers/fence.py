@@ -7,7 +7,8 @@ never will. This holds for any lateness. A fence that is not answered is asked a
 answered, what was asked before the first of them has passed. So a long silence uses up two shapes, not all of them.
 
 Some bridges and radios let one answer overtake another. So what a fence has passed stays a *ghost* for a while, and
-a request that would be answered in the shape of a ghost is asked a little wider, in a shape of its own.
+a request that would be answered in the shape of a ghost is asked a little wider, in a shape of its own. A unit that
+gives no more is asked in two parts instead, and where no value may be cut apart either, not before the ghost is gone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class _Pending(NamedTuple):
     function: int
     size: int
     asked_s: float
+    span: Span
 
 
 class Fence:
@@ -49,6 +51,7 @@ class Fence:
         self._wanted: dict[int, set[tuple[int, int]]] = {}  # shapes that are asked for their values
         self._chosen: dict[tuple[int, tuple[int, int]], tuple[int, int]] = {}  # unit, shape -> that of its last fence
         self._live: int | None = None  # the unit whose request is out
+        self._overtaking = False  # something on this line has let an answer be overtaken
 
     def needed(self, unit_id: int, span: Span, now_s: float) -> bool:
         """True when an unanswered request of the unit would be answered in the shape of this one.
@@ -84,19 +87,35 @@ class Fence:
         return found
 
     def widened(self, unit_id: int, span: Span) -> Span | None:
-        """The span, or the least request around it whose answer no ghost can be.
+        """The span, or the least request around it whose answer no ghost can be; None when there is none.
 
-        The span itself where the unit refuses to give more; None when ghosts have all shapes.
+        The span itself also where all ghosts of its shape are earlier requests for the same, as long as nothing on this
+        line has overtaken anything: then a unit of one request is not left alone after each time-out.
         """
-        if not self._ghosts.get(unit_id):
+        ghosts = self._ghosts.get(unit_id)
+        if not ghosts:
             return span
         taken = self._taken(unit_id)
         up, down = self._refused.get((unit_id, span), (_WIDEST + 1, _WIDEST + 1))
         around = [s for s, extra, upwards in _around(span) if extra < (up if upwards else down)]
         around = [s for s in around if s == span or self._allowed(unit_id, s)]
-        if len(around) == 1:  # there is nothing beside the span
-            return span
-        return next((s for s in around if shape(s) not in taken), None)
+        found = next((s for s in around if shape(s) not in taken), None)
+        if found is None and not self._overtaking:
+            return span if all(g.span == span for g in ghosts if (g.function, g.size) == shape(span)) else None
+        return found
+
+    def parts(self, unit_id: int, span: Span, torn: Callable[[int], bool]) -> tuple[Span, Span] | None:
+        """Two requests that make up the span, neither answered in the shape of a ghost.
+
+        torn: True for an address before which a cut would tear a value apart.
+        """
+        taken = self._taken(unit_id)
+        for count in range(1, span.count):
+            middle = span.address + count
+            both = Span(span.table, span.address, count), Span(span.table, middle, span.count - count)
+            if not torn(middle) and taken.isdisjoint(map(shape, both)):
+                return both
+        return None
 
     def refused(self, unit_id: int, span: Span, widened: Span) -> None:
         """The unit does not give so much more than the span."""
@@ -107,7 +126,7 @@ class Fence:
 
     def asked(self, unit_id: int, span: Span, now_s: float) -> None:
         """A request goes out: one that needed() says no to, or a fence."""
-        self._pending.setdefault(unit_id, []).append(_Pending(*shape(span), now_s))
+        self._pending.setdefault(unit_id, []).append(_Pending(*shape(span), now_s, span))
         self._live = unit_id
 
     def gave_up(self) -> None:
@@ -155,6 +174,7 @@ class Fence:
         for ghost in self._ghosts.get(unit_id, []):
             if ghost.function == function and (refused or ghost.size == size):
                 self._ghosts[unit_id].remove(ghost)
+                self._overtaking = True
                 return "late"
         return "foreign"
 

@@ -114,7 +114,11 @@ class ModbusDriver:
             else:
                 first = span.address - asked.address
                 return answer if asked == span else replace(answer, words=answer.words[first : first + span.count])
-        raise DeviceSilent(f"unit {unit_id}: too many requests are unanswered")
+        parts = self._fence.parts(unit_id, span, lambda address: self._torn(unit_id, span, address))
+        if parts is None:
+            raise DeviceSilent(f"unit {unit_id}: too many requests are unanswered")
+        answers = [await self._exchange(unit_id, part) for part in parts]
+        return replace(answers[-1], words=np.concatenate([a.words for a in answers]))
 
     def stream(self) -> AsyncIterator[Frame]:
         raise LineDown(f"{self._where()}: Modbus devices are asked, they do not stream")
@@ -240,6 +244,15 @@ class ModbusDriver:
                     i.table == span.table and i.crossed(span.address, end) for i in device.illegal
                 )
         return True
+
+    def _torn(self, unit_id: int, span: Span, address: int) -> bool:
+        """Whether a value of more than one register lies across the address."""
+        return any(
+            p.table == span.table and p.address < address < p.address + p.registers
+            for device in self._line.devices
+            if device.unit_id == unit_id
+            for p in device.points
+        )
 
     def _where(self) -> str:
         return str(self._line.port) if self._serial else f"{self._line.host}:{self._line.port}"

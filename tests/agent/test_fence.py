@@ -62,10 +62,8 @@ def test_an_answer_is_only_taken_for_the_request_that_it_answers(plan) -> None: 
             device_acts(later, None, None)
 
 
-overtaking = st.lists(
-    st.tuples(st.sampled_from(SPANS), st.lists(st.integers(0, 8), max_size=3), st.lists(st.integers(0, 8), max_size=3)),
-    max_size=60,
-)
+bridge_deeds = st.lists(st.integers(0, 8), max_size=3)  # which of the unanswered are answered, the newest being 0
+overtaking = st.lists(st.tuples(st.sampled_from(SPANS), bridge_deeds, bridge_deeds), max_size=60)
 
 
 @settings(max_examples=300)
@@ -101,6 +99,75 @@ def test_an_answer_that_another_has_overtaken_is_not_taken_either(plan) -> None:
         if not bridge_gives(in_time, wanted):
             fence.gave_up()
             bridge_gives(later, None)
+
+
+WALLED = [Span("holding", 0, 8), Span("holding", 2000, 8), Span("holding", 40, 2), Span("holding", 50, 2)]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.sampled_from(WALLED), bridge_deeds, bridge_deeds), max_size=40))
+def test_no_value_is_anothers_where_a_unit_gives_nothing_beside_its_tags(plan) -> None:  # type: ignore[no-untyped-def]
+    def allowed(unit_id: int, span: Span) -> bool:
+        ends = {(s.table, a) for s in WALLED for a in range(s.address, s.address + s.count)}
+        return all((span.table, a) in ends for a in range(span.address, span.address + span.count))
+
+    fence, unanswered, now_s = Fence(allowed), list[tuple[Span, float]](), 0.0
+
+    def asked(span: Span, in_time: list[int], later: list[int], fencing: bool) -> bool:
+        def bridge_gives(which: list[int]) -> bool:
+            for choice in which:
+                if choice < len(unanswered):
+                    old, _ = unanswered.pop(-1 - choice)
+                    if fence.heard(1, *shape(old), False) == "ours":
+                        assert fencing or old == span, "another register's value was taken"
+                        return True
+            return False
+
+        fence.asked(1, span, now_s)
+        unanswered.append((span, now_s))
+        if bridge_gives(in_time):
+            return True
+        fence.gave_up()
+        bridge_gives(later)
+        return False
+
+    for span, in_time, later in plan:
+        now_s += 1.0
+        unanswered[:] = [(old, at_s) for old, at_s in unanswered if now_s - at_s < GHOST_S]
+        if fence.needed(1, span, now_s):
+            found = fence.choose(1, span)
+            if found is None or not asked(found, in_time, later, True):
+                continue
+        found = fence.widened(1, span)
+        if found is not None:
+            asked(found, in_time, later, False)
+            continue
+        for part in fence.parts(1, span, lambda address: address in (41, 51)) or ():
+            assert not fence.needed(1, part, now_s)
+            if not asked(part, in_time, later, False):
+                break
+
+
+def test_a_unit_that_gives_no_more_is_asked_in_two_parts_that_tear_no_value() -> None:
+    fence, near, far = Fence(), Span("holding", 0, 8), Span("holding", 2000, 8)
+    fence.asked(1, far, 0.0)
+    fence.gave_up()
+    fence.asked(1, Span("holding", 0, 1), 1.0)
+    assert fence.heard(1, 3, 2, False) == "ours"
+    assert fence.widened(1, near) == Span("holding", 0, 9)
+    fence.refused(1, near, Span("holding", 0, 9))
+    assert fence.widened(1, near) is None, "the answer to the other one may still come"
+    assert fence.parts(1, near, lambda address: address % 2 == 1) == (Span("holding", 0, 2), Span("holding", 2, 6))
+    assert fence.parts(1, near, lambda address: True) is None
+    fence.refused(1, far, Span("holding", 2000, 9))
+    fence.refused(1, far, Span("holding", 1999, 9))
+    assert fence.widened(1, far) == far, "an earlier answer to the same request, which nothing has overtaken yet"
+    assert fence.heard(1, 3, 16, False) == "late"
+    fence.asked(1, far, 2.0)
+    fence.gave_up()
+    fence.asked(1, Span("holding", 0, 1), 3.0)
+    assert fence.heard(1, 3, 2, False) == "ours"
+    assert fence.widened(1, far) is None, "on this line answers are overtaken"
 
 
 def test_a_ghost_makes_requests_of_its_shape_wider_until_it_was_seen_or_is_old() -> None:

@@ -94,8 +94,11 @@ async def test_an_answer_to_the_connection_before_is_not_taken_on_the_next() -> 
         await driver.close()
 
 
-def late_device(seed: int, overtakes: bool = False, kind: type[RtuSlave] = RtuSlave) -> RtuSlave:
-    """Answers late at random, in order: in time, a little late, up to eight time-outs late, or never."""
+def late_device(seed: int, overtakes: bool = False, kind: type[RtuSlave] = RtuSlave, walled: bool = False) -> RtuSlave:
+    """Answers late at random, in order: in time, a little late, up to eight time-outs late, or never.
+
+    walled: refuses what reaches beyond five registers.
+    """
     dice = random.Random(seed)
 
     def delay_s(_: int) -> float | None:
@@ -106,7 +109,10 @@ def late_device(seed: int, overtakes: bool = False, kind: type[RtuSlave] = RtuSl
             return dice.uniform(TIMEOUT_S, 1.5 * TIMEOUT_S)
         return dice.uniform(1.5 * TIMEOUT_S, 8 * TIMEOUT_S) if roll < 0.97 else None
 
-    return kind(delay_s, units=frozenset({1, 2}), overtakes=overtakes)
+    def illegal(table: str, address: int, count: int) -> bool:
+        return walled and address % 10 + count > 5
+
+    return kind(delay_s, illegal, units=frozenset({1, 2}), overtakes=overtakes)
 
 
 def any_request(dice: random.Random) -> tuple[int, Span]:
@@ -115,16 +121,17 @@ def any_request(dice: random.Random) -> tuple[int, Span]:
 
 
 async def test_late_answers_never_become_another_registers_value() -> None:
-    """Four lines at once: waiting is most of it. The long run, 10,000 polls, is benchmarks/late_replies.py."""
+    """Six lines at once: waiting is most of it. The long run, 10,000 polls, is benchmarks/late_replies.py."""
     async with asyncio.TaskGroup() as lines:
-        for overtakes in (False, True):
+        for overtakes, walled in ((False, False), (True, False), (True, True)):
             for kind in (RtuSlave, RtuTcpSlave):
-                lines.create_task(every_value_is_right(overtakes, kind), name=f"{kind.__name__} {overtakes}")
+                name = f"{kind.__name__} {overtakes} {walled}"
+                lines.create_task(every_value_is_right(overtakes, kind, walled), name=name)
 
 
-async def every_value_is_right(overtakes: bool, kind: type[RtuSlave]) -> None:
+async def every_value_is_right(overtakes: bool, kind: type[RtuSlave], walled: bool) -> None:
     dice, right, failed = random.Random(5), 0, 0
-    async with late_device(4, overtakes, kind) as slave:
+    async with late_device(4, overtakes, kind, walled) as slave:
         driver = any_rtu(slave)
         await driver.open()
         for _ in range(300):
