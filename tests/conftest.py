@@ -36,6 +36,7 @@ ALONE = (
     "gateway/test_outbox_proof.py",
     "gateway/test_outbox_thin_uplink.py",
     "gateway/test_uplink.py",
+    "gateway/test_watchdog.py",
     "sparkplug/",
 )
 

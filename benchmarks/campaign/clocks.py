@@ -41,8 +41,9 @@ class Clocked:
         self.steps: list[int] = []
 
     def set_wall(self, offset_s: int) -> None:
+        at_ms = now_ms()
         self.machine.wall(offset_s)
-        self.wall.set(now_ms(), 1000 * offset_s)
+        self.wall.set(at_ms, 1000 * offset_s)
 
     def status(self) -> dict[str, Any]:
         return asyncio.run(ask(self.plant.outbox, {"cmd": "status"}))

@@ -163,4 +163,7 @@ def _right(
         return (last or row.quality != GOOD) and bound is not None and abs(off_ms) <= bound + HOST_MS
     if any(offset - EARLY_MS <= off_ms <= offset + LATE_MS for offset in wall.offsets(t_ms)):
         return True
+    # An answer on its way while the clock steps is stamped when it is there.
+    if any(t_ms < since <= row.ts_ms - offset <= t_ms + LATE_MS for since, offset in wall.changes):
+        return True
     return row.quality == UNCERTAIN and 1 <= row.ts_ms - before_ms <= SQUEEZED_MS

@@ -161,7 +161,7 @@ async def test_a_request_that_is_never_answered_does_not_take_its_device_along()
     unit = device(point("first", "coil", 0, "bool"), point("a", "input", 3), point("z", "holding", 7), period_s=0.03)
     async with RtuSlave(twist=lambda frame: b"" if mute[0] and frame[1] in (1, 4) else frame) as slave:
         line = LineSpec(
-            "bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.05, quiet_s=0.002,
+            "bus", "modbus-rtu", port=slave.port, baud=115200, timeout_s=0.3, quiet_s=0.002,
             silent_polls=3, probe_s=600, devices=(unit,),
         )  # fmt: skip
         async with running(line) as (notes, status):
@@ -363,7 +363,7 @@ async def test_holes_of_a_device_are_found_in_the_first_poll_and_never_asked_aga
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Address 3 and 8 are refused; no tag but the one at 8 is ever BAD, and stamps go on rising."""
-    monkeypatch.setattr("agent.learn.CONFIRM_S", 0.2)
+    monkeypatch.setattr("agent.learn.CONFIRM_S", 1.0)
     monkeypatch.setattr("agent.learn.PAUSE_S", 0.0)
     notebook = Notebook()
     async with RtuSlave(illegal=lambda table, a, n: a <= 3 < a + n or a <= 8 < a + n) as slave:

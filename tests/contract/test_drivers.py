@@ -234,7 +234,7 @@ async def test_a_cancellation_that_meets_the_answer_is_not_lost(kind: type[FarEn
     def clock() -> int:  # called when an answer has come, before anybody has it
         return now_ms() + sum(task.cancel() for task in asking)
 
-    driver = end.made(clock)
+    driver = end.made(clock, timeout_s=2.0)
     await driver.open()
     await right(end, driver)
     met = 0
