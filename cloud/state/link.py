@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
@@ -113,6 +112,8 @@ class SqlLink:
         """Ends the connection beneath whoever waits for its answer: a server that stands still must hold nobody."""
         if self._raw is None or isinstance(self.where, Path):
             return
+        import psycopg  # where it is used at all
+
         # One that is lost already has no socket; one that is being made has its own time limit.
         with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._raw.pgconn.socket)) as line:
             line.shutdown(socket.SHUT_RDWR)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from cloud.dead_letters import DeadLetters, Letter
@@ -18,7 +19,7 @@ from cloud.state.db import StateDb
 from cloud.state.host import EpochCounters, HostState, Record
 from cloud.state.ledger import SqlLedger
 from cloud.state.link import SqlLink
-from cloud.state.migrate import LEASE, migrate, revision, revisions
+from cloud.state.migrate import FOLDER, LEASE, migrate, revision, revisions
 from cloud.state.place import PostgresDb, StateChoice
 from cloud.state.schema import metadata
 from cloud.store.port import BatchKey, DeviceId
@@ -140,6 +141,8 @@ class TestMigrations:
 
         assert await db.run(differences) == []
         assert await db.run(revision) == revisions()[-1]
+        script = ScriptDirectory(str(FOLDER))
+        assert [one.revision for one in script.walk_revisions()] == revisions()[::-1]
 
     async def test_a_state_of_a_newer_program_is_refused_and_left_alone(self, where: StateChoice, db: StateDb) -> None:
         await db.write(lambda con: con.execute(text("UPDATE alembic_version SET version_num = '9999'")))
