@@ -18,6 +18,7 @@ SCRIPTS = (
     "gateway_metrics",
     "host_ingest",
     "rtu_bus",
+    "take_over",
 )
 
 

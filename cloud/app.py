@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import logging
 import signal
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import uvicorn
 from fastapi import FastAPI
 
 from cloud import api, web
 from cloud.audit import Audit
 from cloud.collector import Collector
 from cloud.config import Config, DuckDbFile
+from cloud.costs.tariff import Tariff
 from cloud.costs.tariff_file import load_tariff
 from cloud.dead_letters import DeadLetters
 from cloud.desk import Desk
+from cloud.duty import Duty
 from cloud.forgetting import Forgetting
+from cloud.front import Front, Shown, listening
 from cloud.hearing import Hearing
 from cloud.host import Host, wall_ms
+from cloud.lease import Lease, Term, refuse_beside
 from cloud.ledger import Ledger
 from cloud.live import LiveValues
+from cloud.standby import Turns, waiting_room
 from cloud.state.db import StateDb
 from cloud.state.host import HostState
 from cloud.state.ledger import SqlLedger
+from cloud.state.place import PostgresDb
 from cloud.stats import Stats
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
 from cloud.store.port import TelemetryStore
 from cloud.window import WindowAuditor
-from wire.errors import ConfigError, PayloadError, StoreDown
+from wire.errors import PayloadError, StoreDown
 from wire.host_node import Node, remembered_node
 from wire.ids import NodeId
 
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 2.0
-WEB_GRACE_S = 2  # open event streams end by themselves; whoever else is served has so long
 
 
 class Kept(NamedTuple):
@@ -60,35 +61,9 @@ def stores(config: Config, state: StateDb) -> Kept:
     return Kept(InfluxStore(http), SqlLedger(state))
 
 
-def listening(address: tuple[str, int]) -> socket.socket:
-    """A bound socket. Raises ConfigError naming --http when that cannot be."""
-    host, port = address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind(address)
-        found.listen(128)
-    except OSError as fault:
-        found.close()
-        if fault.errno == errno.EADDRINUSE:
-            why = "another program listens there; choose another port with --http 127.0.0.1:PORT"
-        else:
-            why = f"{fault.strerror or fault}; choose an address of this machine with --http ADDRESS:PORT"
-        raise ConfigError(f"http address {host}:{port}: {why}") from fault
-    return found
-
-
-class _Web(uvicorn.Server):
-    """uvicorn in our loop: signals are ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def run(config: Config) -> None:
-    """The whole host, until SIGTERM or SIGINT. Raises ConfigError before anything is opened."""
+    """The whole host, until SIGTERM or SIGINT. Raises ConfigError before anything is opened, or when the state cannot
+    be used."""
     tariff = load_tariff(config.tariff)
     sock = listening(config.http)
     stop = asyncio.Event()
@@ -96,17 +71,64 @@ async def run(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    db = StateDb(config.state)
+    front = Front()
+    working = asyncio.create_task(_work(config, tariff, front), name="work")
+    serving = asyncio.create_task(front.serve(sock), name="web")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    tasks = (working, serving, stopping)
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:  # told to stop, or one of them ended by a fault of ours: the other one must not go on alone
+        front.end()
+        working.cancel()
+        stopping.cancel()
+        await asyncio.wait([working])
+        if not front.serving:
+            serving.cancel()
+        await asyncio.wait([serving])
+        sock.close()
+    for task in tasks:
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            raise fault
+
+
+async def _work(config: Config, tariff: Tariff, front: Front) -> None:
+    if config.standby is None or not isinstance(config.state, PostgresDb):
+        await _collect(config, tariff, front, StateDb(config.state), Duty(config.groups), None)
+        return
+    standby = config.standby
+    turns = Turns(Lease(config.state, config.host_id, standby.name, standby.lease_s, config.groups))
+    waiting = Shown()
+    waiting.app = waiting_room(turns)
+
+    async def duty(term: Term) -> None:
+        try:
+            await _collect(config, tariff, front, StateDb(config.state, term), term, turns)
+        finally:
+            front.show(waiting)
+
+    front.show(waiting)
+    try:
+        await turns.run(duty)
+    finally:
+        await turns.close()
+
+
+async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, duty: Duty, turns: Turns | None) -> None:
+    """Collects and shows, until cancelled."""
     kept = stores(config, db)
     state, letters = HostState(db), DeadLetters(db)
     live, stats = LiveValues(), Stats(started_s=wall_ms() / 1000)
     hearing = Hearing(live, stats)
+    shown = Shown()
     try:
-        if not await _opened(db, stop):
-            return
+        await _opened(db)
+        if turns is None and isinstance(config.state, PostgresDb):
+            await refuse_beside(db, config.host_id)
         for (node, device), tags in (await state.births()).items():
-            live.born(node, device, tags)
-        known = await state.nodes()
+            if duty.covers(node):
+                live.born(node, device, tags)
+        known = {node: content for node, content in (await state.nodes()).items() if duty.covers(node)}
         hearing.nodes.restore(known)
 
         async def restore() -> None:
@@ -114,7 +136,7 @@ async def run(config: Config) -> None:
 
         collector = Collector(
             config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore,
-            reorder_ms=round(config.reorder_s * 1000),
+            reorder_ms=round(config.reorder_s * 1000), duty=duty,
         )  # fmt: skip
         collector.remember(remembered(known))
         audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
@@ -123,9 +145,13 @@ async def run(config: Config) -> None:
         host = Host(kept.store, live, state, hearing, audit, stats, tariff, str(config.broker), wall_ms)
         after_ms = config.forget_after_days * 86_400_000
         forgetting = Forgetting(hearing.nodes, state, collector, host.audit, after_ms, wall_ms)
-        await _serve(application(host, letters, state, stop, desk), sock, collector, forgetting, stop)
+        shown.app = application(host, letters, state, shown.closing, desk, turns.as_json if turns is not None else None)
+        front.show(shown)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(collector.run(), name="collector")
+            tasks.create_task(forgetting.run(), name="forgetting")
     finally:
-        sock.close()
+        await shown.end()
         await kept.store.close()
         await db.close()
 
@@ -143,50 +169,28 @@ def remembered(known: Mapping[NodeId, Mapping[str, Any]]) -> dict[NodeId, Node]:
 
 
 def application(
-    host: Host, letters: DeadLetters, state: HostState, closing: asyncio.Event, desk: Desk | None = None
+    host: Host,
+    letters: DeadLetters,
+    state: HostState,
+    closing: asyncio.Event,
+    desk: Desk | None = None,
+    turns: Callable[[], Mapping[str, Any]] | None = None,
 ) -> FastAPI:
     app = FastAPI(title="Gaugeline", description="What the gateways measured, and what became of every sample.")
-    api.add(app, host, letters, state, closing, desk)
+    api.add(app, host, letters, state, closing, desk, turns)
     web.mount(app, host)
     return app
 
 
-async def _opened(db: StateDb, stop: asyncio.Event) -> bool:
-    """Waits until the state can be opened; False when the host is told to stop before."""
+async def _opened(db: StateDb) -> None:
+    """Waits until the state can be opened."""
     told = False
-    while not stop.is_set():
+    while True:
         try:
             await db.open()
-            return True
+            return
         except StoreDown as fault:
             if not told:
                 log.warning("the state cannot be opened, trying again", extra={"error": str(fault)})
             told = True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), TRY_AGAIN_S)
-    return False
-
-
-async def _serve(
-    app: FastAPI, sock: socket.socket, collector: Collector, forgetting: Forgetting, stop: asyncio.Event
-) -> None:
-    settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=WEB_GRACE_S)
-    server = _Web(settings)
-    host, port = sock.getsockname()[:2]
-    log.info("page and API", extra={"url": f"http://{host}:{port}"})
-
-    async def until_stopped() -> None:
-        await stop.wait()
-        server.should_exit = True
-        collecting.cancel()
-        housekeeping.cancel()
-
-    async with asyncio.TaskGroup() as tasks:
-        collecting = tasks.create_task(collector.run(), name="collector")
-        housekeeping = tasks.create_task(forgetting.run(), name="forgetting")
-        serving = tasks.create_task(server.serve(sockets=[sock]), name="web")
-        stopping = tasks.create_task(until_stopped(), name="stop")
-        await asyncio.wait([collecting, serving, housekeeping], return_when=asyncio.FIRST_COMPLETED)
-        if not stop.is_set():  # one of them ended by a fault of ours: the other one must not go on alone
-            stop.set()
-        await stopping
+            await asyncio.sleep(TRY_AGAIN_S)

@@ -21,9 +21,13 @@ Collects what gateways publish, stores it, confirms it to them, and shows it.
   gaugeline cloud run --broker mqtt://192.168.1.10 --store influxdb+v1://127.0.0.1:8086/gaugeline
       samples in InfluxDB 1.x; the database is made when it is missing
   gaugeline cloud run --config cloud.yaml
-      the same settings in a file: broker, store, state, http, host_id, tariff,
-      reorder_s (2: how long a message waits for one before it), forget_after_days; broker and store may be
+      the same settings in a file: broker, store, state, http, host_id, tariff, groups,
+      standby ({name: ..., lease_s: 5}), reorder_s (2: how long a message waits for one before it), forget_after_days;
+      broker, store and state may be
       {url: ..., username: ..., password_file: ...}, a broker at mqtts:// also with ca_file, certificate_file, key_file
+  gaugeline cloud run --config cloud.yaml --state postgresql://gaugeline@db/gaugeline --standby host-a
+      one of two hosts with one host id: the state's lease says which one is active, the other one waits
+      (docs/standby.md); needs PostgreSQL and InfluxDB
 
 While the broker or the database is down the host keeps trying and says so; gateways keep what is not confirmed.
 """
@@ -39,7 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--store", metavar="STORE", help="duckdb:FILE or influxdb+v1://HOST:PORT/DATABASE (duckdb:gaugeline.duckdb)"
     )
-    run.add_argument("--state", metavar="FILE", help="dead letters, births, counters (gaugeline-state.db)")
+    run.add_argument(
+        "--state",
+        metavar="STATE",
+        help="dead letters, births, counters: a file, or postgresql://USER@HOST/DATABASE (gaugeline-state.db)",
+    )
     run.add_argument("--http", metavar="ADDRESS:PORT", help="where page and API listen (127.0.0.1:8080)")
     run.add_argument("--host-id", metavar="ID", help="as gateways name their primary host (gaugeline)")
     run.add_argument("--tariff", metavar="FILE", help="prices of energy (an example tariff)")
@@ -47,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--forget-after-days", metavar="N", help="forget edge nodes that were silent so long and are balanced (365)"
     )
+    run.add_argument("--groups", metavar="A,B", help="collect only these sites (all)")
+    run.add_argument("--standby", metavar="NAME", help="this host's name among several of which one is active")
     ask.add(commands.add_parser)
     broker_command.add(commands)
     return parser

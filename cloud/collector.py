@@ -16,6 +16,7 @@ from typing import Any
 from cloud.broker import Broker, HostLink, connected, heed_cancellation
 from cloud.commands import Command, confirmations, conflict, inflates, rebirth
 from cloud.dead_letters import DeadLetters
+from cloud.duty import Duty
 from cloud.hearing import Hearing
 from cloud.ledger import Ledger, entry_of
 from cloud.pending import Pending
@@ -26,7 +27,7 @@ from cloud.stats import Stats
 from cloud.store.port import TelemetryStore
 from wire.columns import fields_of
 from wire.compressed import ALGORITHM
-from wire.errors import PayloadError, StoreDown, UplinkDown, UplinkRefused
+from wire.errors import LeaseLost, PayloadError, StoreDown, UplinkDown, UplinkRefused
 from wire.host_events import Data, NodeBorn
 from wire.host_node import Node
 from wire.host_session import REORDER_MS, HostSession
@@ -46,7 +47,7 @@ class Collector:
     """`run` until cancelled.
 
     opened: called whenever the store was opened. writing: held while a round is written, so that an audit sees
-    whole rounds.
+    whole rounds. duty: whether this host is the active one; `run` raises LeaseLost when it is not any more.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class Collector:
         opened: Callable[[], Awaitable[None]],
         dice: Callable[[], float] = random.random,
         reorder_ms: int = REORDER_MS,
+        duty: Duty | None = None,
     ) -> None:
+        self._duty = duty or Duty()
         self._broker, self._host_id = broker, host_id
         self._store, self._ledger, self._state, self._dead_letters = store, ledger, state, dead_letters
         self._hearing, self._stats, self._now_ms, self._dice = hearing, stats, now_ms, dice
@@ -107,12 +110,14 @@ class Collector:
         finally:
             try:
                 await self._flush()
-            except StoreDown as fault:
+            except (StoreDown, LeaseLost) as fault:
                 log.warning("the last counters were not written down", extra={"error": str(fault)})
 
     async def _listen(self) -> None:
         """One MQTT session: every message through the session machine, its events to where they belong."""
-        async with connected(self._broker, self._host_id, self._now_ms) as link:
+        await self._duty.check()  # the other host's session would be ended by ours
+        duty, now_ms = self._duty, self._now_ms
+        async with connected(self._broker, self._host_id, lambda: duty.state_ms(now_ms()), duty.groups) as link:
             session = HostSession(self._reorder_ms, self._session.remember())
             self._link, self._session = link, session
             self._well("broker", str(self._broker))
@@ -180,6 +185,7 @@ class Collector:
                 self._pending.put_back(found)
                 raise
             self._pending.put_back(done.later)
+            await self._duty.check()
             await self._confirm(done)
 
     async def _round(self, found: list[Data]) -> Sorted:
@@ -192,6 +198,7 @@ class Collector:
     async def _write(self, done: Sorted) -> None:
         """Durable, in this order: samples, dead letters, ledger. With DuckDB samples and ledger are one commit."""
         now_ms = self._now_ms()
+        self._duty.still()
         async with self._store.transaction():
             refused = await self._store.write([b for b in done.batches if b.samples])
             await self._dead_letters.keep([*done.letters, *done.refuse(refused)], now_ms)
@@ -273,6 +280,7 @@ class Collector:
 
 async def _to_its_end(work: Coroutine[Any, Any, Sorted]) -> Sorted:
     task = asyncio.create_task(work, name="collector[round]")
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # also when nobody waits any more
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

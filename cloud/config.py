@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cloud.broker import Broker, parse_broker
+from cloud.state.place import PostgresDb, StateChoice, parse_state
 from cloud.tls import read_problems
 from wire.certificates import TlsFiles
 from wire.errors import ConfigError
@@ -37,6 +38,18 @@ class InfluxV1:
 
 
 StoreChoice = DuckDbFile | InfluxV1
+LEASE_S, LEAST_LEASE_S = 5.0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """One of several hosts of which one is active. name: of this one, for people.
+
+    lease_s: how long the active one may be unheard by the state's database before another one takes its place.
+    """
+
+    name: str
+    lease_s: float = LEASE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +57,19 @@ class Config:
     """The host's settings. Paths are relative to cloud.yaml, or to the current folder when given as options.
 
     reorder_s: how long a message waits for the ones before it (tck-id-operational-behavior-host-reordering-param).
+    groups: the sites that this host collects; none named: all. standby None: there is no other host.
     """
 
     broker: Broker = field(default_factory=lambda: Broker("127.0.0.1"))
     store: StoreChoice = field(default_factory=lambda: DuckDbFile(Path("gaugeline.duckdb")))
-    state: Path = Path("gaugeline-state.db")
+    state: StateChoice = Path("gaugeline-state.db")
     http: tuple[str, int] = ("127.0.0.1", 8080)
     host_id: str = "gaugeline"
     tariff: Path = EXAMPLE_TARIFF
     forget_after_days: int = 365
     reorder_s: float = REORDER_MS / 1000
+    groups: tuple[str, ...] = ()
+    standby: Standby | None = None
 
 
 def parse_store(text: str, folder: Path) -> StoreChoice:
@@ -128,6 +144,33 @@ def _store(value: Any, folder: Path) -> StoreChoice:
     return found
 
 
+def _state(value: Any, folder: Path) -> StateChoice:
+    url, username, password = _secret(value, folder)
+    found = parse_state(_text(url), folder)
+    if isinstance(found, PostgresDb):
+        return replace(found, username=username or found.username, password=password or found.password)
+    if username or password:
+        raise ConfigError("a state file has no user and password")
+    return found
+
+
+def _groups(value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not names:
+        raise ConfigError(f"{value!r}: a list of groups is wanted, as [plant-a, plant-b]")
+    return tuple(dict.fromkeys(check_id(_text(name).strip(), "group") for name in names))
+
+
+def _standby(value: Any) -> Standby:
+    given = {"name": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or "name" not in given or set(given) - {"name", "lease_s"}:
+        raise ConfigError(f"{value!r}: give this host's name, or a mapping with name and lease_s")
+    lease_s = _seconds(given.get("lease_s", LEASE_S))
+    if lease_s < LEAST_LEASE_S:
+        raise ConfigError(f"lease_s {lease_s:g}: at least {LEAST_LEASE_S:g} s, or a moment's delay changes the host")
+    return Standby(check_id(_text(given["name"]), "standby"), lease_s)
+
+
 def _path(value: Any, folder: Path) -> Path:
     return folder / _text(value)
 
@@ -154,12 +197,14 @@ def _days(value: Any) -> int:
 KEYS: Mapping[str, Callable[[Any, Path], Any]] = {
     "broker": _broker,
     "store": _store,
-    "state": _path,
+    "state": _state,
     "http": lambda value, _: parse_http(_text(value)),
     "host_id": lambda value, _: check_id(_text(value), "host"),
     "tariff": _path,
     "forget_after_days": lambda value, _: _days(value),
     "reorder_s": lambda value, _: _seconds(value),
+    "groups": lambda value, _: _groups(value),
+    "standby": lambda value, _: _standby(value),
 }
 
 
@@ -174,9 +219,30 @@ def load_config(path: Path | None, options: Mapping[str, str]) -> Config:
             _take(key, value, path.parent, place, found, problems)
     for key, value in options.items():
         _take(key, value, Path(), f"--{key.replace('_', '-')}", found, problems)
+    if not problems:
+        config = Config(**found)
+        problems = _together(config)
     if problems:
         raise ConfigError(problems)
-    return Config(**found)
+    return config
+
+
+def _together(config: Config) -> list[str]:
+    """What does not go with what."""
+    if config.standby is None:
+        return []
+    problems = []
+    if isinstance(config.store, DuckDbFile):
+        problems.append(
+            f"standby: a DuckDB file ({config.store.path}) belongs to one process, so that no other host could go on "
+            "with it: give --store influxdb+v1://HOST:PORT/DATABASE, or leave standby out"
+        )
+    if not isinstance(config.state, PostgresDb):
+        problems.append(
+            f"standby: the hosts share their state, which a file ({config.state}) cannot be: "
+            "give --state postgresql://USER@HOST/DATABASE, or leave standby out"
+        )
+    return problems
 
 
 def _take(key: str, value: Any, folder: Path, place: str, found: dict[str, Any], problems: list[str]) -> None:

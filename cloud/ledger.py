@@ -224,11 +224,12 @@ WINDOW_SQL = """
     FROM ledger WHERE device <> '' AND last_ms > 0 AND last_ms >= ? AND first_ms < ? -- only
     GROUP BY "group", node, device, epoch"""
 
-# A gap in the numbers starts a new run ("gaps and islands"); the same text runs on SQLite and DuckDB.
+# A gap in the numbers starts a new run ("gaps and islands"); the same text runs on SQLite, PostgreSQL and DuckDB.
 RUNS_SQL = """
     SELECT "group", node, epoch, min(number), max(number) FROM (
         SELECT "group", node, epoch, number,
-               number - row_number() OVER (PARTITION BY "group", node, epoch ORDER BY number) AS island FROM ledger)
+               number - row_number() OVER (PARTITION BY "group", node, epoch ORDER BY number) AS island
+        FROM ledger) AS numbered
     GROUP BY "group", node, epoch, island"""
 REACH_SQL = """
     SELECT "group", node, device, epoch, min(first_ms), max(last_ms) FROM ledger WHERE last_ms > 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import InfluxDB, Mosquitto
+from tests.servers import InfluxDB, Mosquitto, Postgres
 
 # They measure when something happens, which a busy neighbour spoils: they run after the others, and wait more than they
 # work.
@@ -20,6 +20,7 @@ ALONE = (
     "agent/test_pipeline.py",
     "agent/test_stream.py",
     "cloud/test_real_gateways.py",
+    "cloud/test_standby.py",
     "contract/test_driver",
     "firmware_sim/test_answer_faults.py",
     "firmware_sim/test_connection_faults.py",
@@ -68,3 +69,14 @@ def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One running PostgreSQL for the whole run; a test uses a database of its own."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -20,16 +22,18 @@ def add(
     state: HostState,
     closing: asyncio.Event,
     desk: Desk | None = None,
+    turns: Callable[[], Mapping[str, Any]] | None = None,
 ) -> None:
     """All routes below /api. closing: set when the host stops, so that open event streams end.
 
     desk: what needs a collector; without one there are no routes for it.
+    turns: this host's part among several of which one is active.
     """
     if desk is not None:
         app.include_router(balance.desk_router(desk), prefix="/api")
     problems.add(app)
     for router in (
-        health.router(host),
+        health.router(host, turns),
         assets.router(host),
         series.router(host),
         balance.router(host),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -9,12 +10,17 @@ from fastapi import APIRouter
 from cloud.host_view import HostView
 
 
-def router(host: HostView) -> APIRouter:
+def router(host: HostView, turns: Callable[[], Mapping[str, Any]] | None = None) -> APIRouter:
     api = APIRouter(tags=["health"])
 
     @api.get("/health")
     async def health() -> dict[str, Any]:
+        """Of several hosts also role, name, and lease: who is active, until when. A standby answers here too."""
         problems = host.stats().problems
-        return {"status": "degraded" if problems else "ok", "problems": list(problems)}
+        return {
+            "status": "degraded" if problems else "ok",
+            "problems": list(problems),
+            **(turns() if turns is not None else {}),
+        }
 
     return api

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from wire.errors import ConfigError, StoreDown
+from wire.errors import ConfigError, LeaseLost, StoreDown
 
 
 def problem(status: int, detail: str, **more: object) -> JSONResponse:
@@ -19,6 +19,10 @@ def problem(status: int, detail: str, **more: object) -> JSONResponse:
 
 async def _store_down(_request: Request, fault: Exception) -> JSONResponse:
     return problem(503, f"the database does not answer, try again later: {fault}")
+
+
+async def _not_active(_request: Request, fault: Exception) -> JSONResponse:
+    return problem(503, f"this host is not the active one any more: {fault}")
 
 
 async def _config(_request: Request, fault: Exception) -> JSONResponse:
@@ -39,6 +43,7 @@ async def _wrong_call(_request: Request, fault: Exception) -> JSONResponse:
 
 def add(app: FastAPI) -> None:
     app.add_exception_handler(StoreDown, _store_down)
+    app.add_exception_handler(LeaseLost, _not_active)
     app.add_exception_handler(ConfigError, _config)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _wrong_call)

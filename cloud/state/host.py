@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from cloud.state.db import StateDb
-from cloud.state.schema import births, collisions, counters, figures, nodes, records
+from cloud.state.schema import births, collisions, counters, figures, insert, nodes, records
 from cloud.store.port import BatchKey
 from wire.ids import NodeId
 from wire.tag import Datatype
@@ -40,6 +40,14 @@ def _key_of(key: BatchKey) -> dict[str, object]:
     return {"group": key.node.group, "node": key.node.node, "epoch": key.epoch, "number": key.number}
 
 
+def _upsert(con: Connection, table: Table, *columns: str) -> postgresql.Insert | sqlite.Insert:
+    """Of a row that is there these columns are changed."""
+    put = insert(table, con.dialect.name)
+    return put.on_conflict_do_update(
+        index_elements=list(table.primary_key), set_={name: put.excluded[name] for name in columns}
+    )
+
+
 def _put_counters(con: Connection, found: EpochCounters, now_ms: int) -> None:
     row = {
         "group": found.node.group,
@@ -49,10 +57,20 @@ def _put_counters(con: Connection, found: EpochCounters, now_ms: int) -> None:
         "closed": int(found.closed),
         "at_ms": now_ms,
     }
-    put = insert(counters).values(row)
+    put = insert(counters, con.dialect.name).values(row)
     changed = {name: put.excluded[name] for name in ("content", "closed", "at_ms")}
     # What an epoch_closed record said is final: counters that come late do not open the epoch again.
-    con.execute(put.on_conflict_do_update(set_=changed, where=counters.c.closed <= put.excluded.closed))
+    not_older = counters.c.closed <= put.excluded.closed
+    keys = list(counters.primary_key)
+    con.execute(put.on_conflict_do_update(index_elements=keys, set_=changed, where=not_older))
+
+
+def add_figure(con: Connection, node: NodeId, name: str, more: int) -> None:
+    """Adds to a count of events."""
+    row = {"group": node.group, "node": node.node, "name": name, "value": more}
+    put = insert(figures, con.dialect.name).values(row)
+    keys = list(figures.primary_key)
+    con.execute(put.on_conflict_do_update(index_elements=keys, set_={"value": figures.c.value + more}))
 
 
 class HostState:
@@ -66,9 +84,7 @@ class HostState:
             {"group": n.group, "node": n.node, "device": d, "content": json.dumps(tags), "at_ms": now_ms}
             for (n, d), tags in born.items()
         ]
-        put = insert(births)
-        put = put.on_conflict_do_update(set_={"content": put.excluded.content, "at_ms": put.excluded.at_ms})
-        await self._db.run(lambda con: con.execute(put, rows))
+        await self._db.write(lambda con: con.execute(_upsert(con, births, "content", "at_ms"), rows))
 
     async def births(self) -> dict[tuple[NodeId, str], BornTags]:
         rows = await self._db.run(lambda con: con.execute(select(births)).all())
@@ -78,14 +94,12 @@ class HostState:
         }
 
     async def keep_nodes(self, found: Mapping[NodeId, Mapping[str, Any]], now_ms: int) -> None:
-        put = insert(nodes)
-        put = put.on_conflict_do_update(set_={"content": put.excluded.content, "at_ms": put.excluded.at_ms})
-
         def work(con: Connection) -> None:  # JSON of many births is made in the thread too
             texts = ((n, json.dumps(content)) for n, content in found.items())
-            con.execute(put, [{"group": n.group, "node": n.node, "content": t, "at_ms": now_ms} for n, t in texts])
+            rows = [{"group": n.group, "node": n.node, "content": t, "at_ms": now_ms} for n, t in texts]
+            con.execute(_upsert(con, nodes, "content", "at_ms"), rows)
 
-        await self._db.run(work)
+        await self._db.write(work)
 
     async def nodes(self) -> dict[NodeId, dict[str, Any]]:
         """Every edge node that is known; one that was only born before there was this table was heard at its birth."""
@@ -102,7 +116,7 @@ class HostState:
                 for table in (births, nodes):
                     con.execute(delete(table).where(table.c.group == node.group, table.c.node == node.node))
 
-        await self._db.run(work)
+        await self._db.write(work)
 
     async def keep_records(self, found: Sequence[Record], now_ms: int) -> None:
         """Records once each, however often they come; an epoch_closed record also ends its epoch's counters."""
@@ -110,15 +124,13 @@ class HostState:
         def work(con: Connection) -> None:
             for record in found:
                 row = {**_key_of(record.key), "position": record.position, "kind": record.kind}
-                content = json.dumps(record.content)
-                con.execute(
-                    insert(records).values({**row, "content": content, "at_ms": now_ms}).on_conflict_do_nothing()
-                )
+                put = insert(records, con.dialect.name).on_conflict_do_nothing()
+                con.execute(put, {**row, "content": json.dumps(record.content), "at_ms": now_ms})
                 if record.kind == "epoch_closed":
                     closed = EpochCounters(record.key.node, str(record.content["epoch"]), record.content, True)
                     _put_counters(con, closed, now_ms)
 
-        await self._db.run(work)
+        await self._db.write(work)
 
     async def records(self, kind: str) -> list[Record]:
         query = select(records).where(records.c.kind == kind).order_by(records.c.at_ms)
@@ -133,7 +145,7 @@ class HostState:
             for one in found:
                 _put_counters(con, one, now_ms)
 
-        await self._db.run(work)
+        await self._db.write(work)
 
     async def counters(self) -> list[EpochCounters]:
         rows = await self._db.run(lambda con: con.execute(select(counters)).all())
@@ -144,10 +156,9 @@ class HostState:
 
         def work(con: Connection) -> None:
             for (node, name), more in grown.items():
-                put = insert(figures).values({"group": node.group, "node": node.node, "name": name, "value": more})
-                con.execute(put.on_conflict_do_update(set_={"value": figures.c.value + more}))
+                add_figure(con, node, name, more)
 
-        await self._db.run(work)
+        await self._db.write(work)
 
     async def figures(self) -> dict[tuple[NodeId, str], int]:
         rows = await self._db.run(lambda con: con.execute(select(figures)).all())
@@ -159,8 +170,9 @@ class HostState:
         def work(con: Connection) -> str:
             wanted = _key_of(key)
             content = json.dumps(sorted(found))
-            con.execute(insert(collisions).values({**wanted, "content": content}).on_conflict_do_nothing())
+            put = insert(collisions, con.dialect.name).on_conflict_do_nothing()
+            con.execute(put, {**wanted, "content": content})
             query = select(collisions.c.content).where(*(collisions.c[k] == v for k, v in wanted.items()))
             return str(con.execute(query).scalar_one())
 
-        return {(str(tag), int(ts)) for tag, ts in json.loads(await self._db.run(work))}
+        return {(str(tag), int(ts)) for tag, ts in json.loads(await self._db.write(work))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,6 +15,8 @@ import duckdb
 from wire.errors import StoreDown
 
 Result = TypeVar("Result")
+
+CLOSE_S = 2.0
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
@@ -55,7 +58,7 @@ class DuckFile:
     async def close(self) -> None:
         if self._con is not None:
             con, self._con = self._con, None
-            await self._in_order(con.close)
+            await self._in_order(lambda: _close(con))
         if self._thread is not None:
             self._thread.shutdown(wait=False)
             self._thread = None
@@ -152,3 +155,16 @@ class DuckFile:
             return await asyncio.to_thread(work)
         except duckdb.Error as fault:
             raise StoreDown(f"{self.path}: {fault}") from fault
+
+
+def _close(con: duckdb.DuckDBPyConnection) -> None:
+    """A reader whose asker was cancelled still has the connection for a moment, which then refuses to be closed."""
+    until_s = time.monotonic() + CLOSE_S
+    while True:
+        try:
+            con.close()
+            return
+        except duckdb.ResourceInUseException:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(0.02)

@@ -25,6 +25,7 @@ from cloud.costs.tariff_file import load_tariff
 from cloud.counters import EpochSaid
 from cloud.dead_letters import DeadLetters
 from cloud.desk import Desk
+from cloud.duty import Duty
 from cloud.forgetting import Forgetting
 from cloud.hearing import Hearing
 from cloud.host import Host, wall_ms
@@ -93,6 +94,7 @@ async def running(
     online: bool = True,
     broker: Broker | None = None,
     reorder_ms: int = REORDER_MS,
+    duty: Duty | None = None,
 ) -> AsyncIterator[Running]:
     db = StateDb(folder / "state.db")
     await db.open()
@@ -126,6 +128,7 @@ async def running(
         restore,
         lambda: 0.0,
         reorder_ms,
+        duty,
     )
     collector.remember(remembered(known))
     audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)

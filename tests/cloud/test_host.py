@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 
-from cloud.app import application, listening, stores
+from cloud.app import application, stores
 from cloud.broker import Broker
 from cloud.cli import main
-from cloud.config import Config, DuckDbFile, InfluxV1, load_config
+from cloud.config import Config, DuckDbFile, InfluxV1, Standby, load_config
+from cloud.front import listening
 from cloud.state.db import StateDb
+from cloud.state.place import PostgresDb
 from cloud.store.influx import InfluxStore
 from tests.cloud.hosts import HostProcess, running, until
 from tests.cloud.small_gateway import SmallGateway
@@ -83,6 +86,61 @@ def test_wrong_files(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "cloud.yaml").write_text(text)
     with pytest.raises(ConfigError, match=problem):
         load_config(tmp_path / "cloud.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("state: {url: x.db, username: u}", "a state file has no user and password"),
+        ("state: mysql://u@h/d", "write the name of a file, or postgresql://USER@HOST:PORT/DATABASE"),
+        ("state: postgresql://u@h", "postgresql://USER@HOST:PORT/DATABASE"),
+        ("state: postgresql://h:port/d", "1: state: "),
+        ("state: postgresql://h/d?fsync=off", "unknown option fsync; there are: host, sslmode"),
+        ("groups: []", "a list of groups is wanted"),
+        ("groups: [a/b]", "group id 'a/b'"),
+        ("standby: {lease_s: 3}", "give this host's name"),
+        ("standby: {name: a, size: 3}", "give this host's name"),
+        ("standby: {name: a b}", "standby id 'a b'"),
+        ("standby: {name: a, lease_s: 0.5}", "at least 1 s"),
+        ("standby: a", "a DuckDB file .* belongs to one process"),
+        ("standby: a", "the hosts share their state, which a file .* cannot be"),
+    ],
+)
+def test_wrong_settings_of_state_groups_and_standby(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "cloud.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        load_config(tmp_path / "cloud.yaml", {})
+
+
+def test_a_standby_is_refused_with_a_file_for_samples_or_state(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--standby", "host-a", "--state", str(tmp_path / "state.db")]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1].strip() for line in told] == ["standby", "standby"]
+    assert "--store influxdb+v1://" in told[0]
+    assert "--state postgresql://" in told[1]
+
+
+def test_settings_of_state_groups_and_standby(tmp_path: Path) -> None:
+    (tmp_path / "state.password").write_text("very secret\n")
+    docs = Path(__file__).parents[2] / "docs"
+    texts = re.findall(r"^```yaml\n(.*?)^```", (docs / "standby.md").read_text(), re.M | re.S)
+    texts += re.findall(r"^```yaml\n(state: .*?)^```", (docs / "stores.md").read_text(), re.M | re.S)
+    assert len(texts) == 2
+    found = []
+    for text in texts:
+        (tmp_path / "cloud.yaml").write_text(text)
+        found.append(load_config(tmp_path / "cloud.yaml", {"groups": "a, b,a"}))
+    first, second = found
+    assert first.standby == Standby("host-a", 5.0)
+    assert first.state == PostgresDb("db.plant", "gaugeline", 5432, "gaugeline", "very secret")
+    assert isinstance(second.state, PostgresDb)
+    assert second.state.options == (("sslmode", "verify-full"),)
+    assert (second.groups, second.standby) == (("a", "b"), None)
+    given = load_config(None, {"state": "postgresql:///d?host=/run/pg", "store": "influxdb+v1://h/d", "standby": "me"})
+    assert (given.state, given.standby) == (PostgresDb("/run/pg", "d"), Standby("me", 5.0))
+    assert "very secret" not in f"{first}"
 
 
 def test_the_composition_root_picks_the_store(tmp_path: Path) -> None:

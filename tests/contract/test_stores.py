@@ -1,4 +1,4 @@
-"""What every store of samples and every ledger promises: DuckDB in one file, and a real InfluxDB."""
+"""What every store of samples and every ledger promises: DuckDB in one file, a real InfluxDB, a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Pair:
         assert refused == []
 
 
-@pytest.fixture(params=["duckdb", "influxdb"])
+@pytest.fixture(params=["duckdb", "influxdb", "influxdb and postgresql"])
 async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
     if request.param == "duckdb":
         store = EmbeddedStore(tmp_path / "samples.duckdb")
@@ -53,7 +53,8 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     else:
         server = request.getfixturevalue("influxdb")
         influx = InfluxStore(InfluxHttp(server.url, f"db {uuid4().hex}"))
-        state = StateDb(tmp_path / "state.db")
+        is_file = request.param == "influxdb"
+        state = StateDb(tmp_path / "state.db" if is_file else request.getfixturevalue("postgres").new())
         await influx.open()
         await state.open()
         sql = SqlLedger(state)
