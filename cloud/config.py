@@ -40,6 +40,14 @@ StoreChoice = DuckDbFile | InfluxV1
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveChoice:
+    """place: a folder, or s3://BUCKET/PREFIX. after_days: a UTC day is archived so many days later."""
+
+    place: str
+    after_days: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The host's settings. Paths are relative to cloud.yaml, or to the current folder when given as options.
 
@@ -54,6 +62,7 @@ class Config:
     tariff: Path = EXAMPLE_TARIFF
     forget_after_days: int = 365
     reorder_s: float = REORDER_MS / 1000
+    archive: ArchiveChoice | None = None
 
 
 def parse_store(text: str, folder: Path) -> StoreChoice:
@@ -128,6 +137,18 @@ def _store(value: Any, folder: Path) -> StoreChoice:
     return found
 
 
+def _archive(value: Any, folder: Path) -> ArchiveChoice:
+    given = {"path": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or "path" not in given or set(given) - {"path", "after_days"}:
+        raise ConfigError(f"{value!r}: give a folder, or a mapping with path and after_days")
+    place = _text(given["path"])
+    if "://" not in place:
+        place = str(folder / place)
+    elif not place.startswith("s3://"):
+        raise ConfigError(f"{place.split('://')[0]}://: write a folder, or s3://BUCKET/PREFIX")
+    return ArchiveChoice(place, _days(given.get("after_days", 1)))
+
+
 def _path(value: Any, folder: Path) -> Path:
     return folder / _text(value)
 
@@ -160,6 +181,7 @@ KEYS: Mapping[str, Callable[[Any, Path], Any]] = {
     "tariff": _path,
     "forget_after_days": lambda value, _: _days(value),
     "reorder_s": lambda value, _: _seconds(value),
+    "archive": _archive,
 }
 
 
