@@ -8,14 +8,18 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
 
 from cloud import api, web
+from cloud.archive.archiver import Archiver
+from cloud.archive.folder import open_folder
+from cloud.archive.marks import DayMarks
 from cloud.audit import Audit
+from cloud.backup.make import Backups
 from cloud.collector import Collector
 from cloud.config import Config, DuckDbFile
 from cloud.costs.tariff_file import load_tariff
@@ -90,6 +94,9 @@ class _Web(uvicorn.Server):
 async def run(config: Config) -> None:
     """The whole host, until SIGTERM or SIGINT. Raises ConfigError before anything is opened."""
     tariff = load_tariff(config.tariff)
+    folder = open_folder(config.archive.place) if config.archive is not None else None
+    if folder is not None:
+        folder.check()
     sock = listening(config.http)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -112,9 +119,10 @@ async def run(config: Config) -> None:
         async def restore() -> None:
             await host.restore()
 
+        marks = DayMarks(db)
         collector = Collector(
             config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore,
-            reorder_ms=round(config.reorder_s * 1000),
+            reorder_ms=round(config.reorder_s * 1000), about_to_write=marks.touch,
         )  # fmt: skip
         collector.remember(remembered(known))
         audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
@@ -123,7 +131,14 @@ async def run(config: Config) -> None:
         host = Host(kept.store, live, state, hearing, audit, stats, tariff, str(config.broker), wall_ms)
         after_ms = config.forget_after_days * 86_400_000
         forgetting = Forgetting(hearing.nodes, state, collector, host.audit, after_ms, wall_ms)
-        await _serve(application(host, letters, state, stop, desk), sock, collector, forgetting, stop)
+        archiver = None
+        if config.archive is not None and folder is not None:
+            after_days = config.archive.after_days
+            archiver = Archiver(folder, after_days, kept.store, marks, collector.writing, stats, wall_ms, state.births)
+        app = application(host, letters, state, stop, desk)
+        api.add_keeping(app, host, archiver, Backups(config, kept.store, db, collector.writing, wall_ms))
+        beside = [forgetting.run(), *([archiver.run()] if archiver is not None else [])]
+        await _serve(app, sock, collector, beside, stop)
     finally:
         sock.close()
         await kept.store.close()
@@ -168,8 +183,13 @@ async def _opened(db: StateDb, stop: asyncio.Event) -> bool:
 
 
 async def _serve(
-    app: FastAPI, sock: socket.socket, collector: Collector, forgetting: Forgetting, stop: asyncio.Event
+    app: FastAPI,
+    sock: socket.socket,
+    collector: Collector,
+    beside: Sequence[Coroutine[Any, Any, None]],
+    stop: asyncio.Event,
 ) -> None:
+    """beside: what runs beside the collector until the host stops."""
     settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=WEB_GRACE_S)
     server = _Web(settings)
     host, port = sock.getsockname()[:2]
@@ -179,14 +199,15 @@ async def _serve(
         await stop.wait()
         server.should_exit = True
         collecting.cancel()
-        housekeeping.cancel()
+        for task in housekeeping:
+            task.cancel()
 
     async with asyncio.TaskGroup() as tasks:
         collecting = tasks.create_task(collector.run(), name="collector")
-        housekeeping = tasks.create_task(forgetting.run(), name="forgetting")
+        housekeeping = [tasks.create_task(work, name="beside") for work in beside]
         serving = tasks.create_task(server.serve(sockets=[sock]), name="web")
         stopping = tasks.create_task(until_stopped(), name="stop")
-        await asyncio.wait([collecting, serving, housekeeping], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([collecting, serving, *housekeeping], return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():  # one of them ended by a fault of ours: the other one must not go on alone
             stop.set()
         await stopping
