@@ -8,6 +8,7 @@ import sys
 SCRIPTS = (
     "score_row",
     "store_write",
+    "archive_size",
     "outbox_append",
     "outbox_wear",
     "demo_chain",

@@ -11,7 +11,11 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI
 
 from cloud import api, web
+from cloud.archive.archiver import Archiver
+from cloud.archive.folder import open_folder
+from cloud.archive.marks import DayMarks
 from cloud.audit import Audit
+from cloud.backup.make import Backups
 from cloud.collector import Collector
 from cloud.config import Config, DuckDbFile
 from cloud.costs.tariff import Tariff
@@ -65,6 +69,8 @@ async def run(config: Config) -> None:
     """The whole host, until SIGTERM or SIGINT. Raises ConfigError before anything is opened, or when the state cannot
     be used."""
     tariff = load_tariff(config.tariff)
+    if config.archive is not None:
+        open_folder(config.archive.place).check()
     sock = listening(config.http)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -134,9 +140,10 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
         async def restore() -> None:
             await host.restore()
 
+        marks = DayMarks(db)
         collector = Collector(
             config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore,
-            reorder_ms=round(config.reorder_s * 1000), duty=duty,
+            reorder_ms=round(config.reorder_s * 1000), duty=duty, about_to_write=marks.touch,
         )  # fmt: skip
         collector.remember(remembered(known))
         audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
@@ -146,10 +153,19 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
         after_ms = config.forget_after_days * 86_400_000
         forgetting = Forgetting(hearing.nodes, state, collector, host.audit, after_ms, wall_ms)
         shown.app = application(host, letters, state, shown.closing, desk, turns.as_json if turns is not None else None)
+        archiver = None
+        if (choice := config.archive) is not None:
+            archiver = Archiver(
+                open_folder(choice.place), choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
+                state.births, duty,
+            )  # fmt: skip
+        api.add_keeping(shown.app, host, archiver, Backups(config, kept.store, db, collector.writing, wall_ms))
         front.show(shown)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(collector.run(), name="collector")
             tasks.create_task(forgetting.run(), name="forgetting")
+            if archiver is not None:
+                tasks.create_task(archiver.run(), name="archiver")
     finally:
         await shown.end()
         await kept.store.close()

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloud import app, ask, broker_command, logs
+from cloud.analytics import command as query_command
+from cloud.archive import command as archive_command
+from cloud.backup import command as backup_command
 from cloud.config import KEYS, load_config
 from cloud.times import WrongCall, shielded
 from wire.errors import ConfigError
@@ -22,7 +25,8 @@ Collects what gateways publish, stores it, confirms it to them, and shows it.
       samples in InfluxDB 1.x; the database is made when it is missing
   gaugeline cloud run --config cloud.yaml
       the same settings in a file: broker, store, state, http, host_id, tariff, groups,
-      standby ({name: ..., lease_s: 5}), reorder_s (2: how long a message waits for one before it), forget_after_days;
+      standby ({name: ..., lease_s: 5}), reorder_s (2: how long a message waits for one before it), forget_after_days,
+      archive: {path: FOLDER, after_days: 1} (Parquet, see `gaugeline cloud archive --help`);
       broker, store and state may be
       {url: ..., username: ..., password_file: ...}, a broker at mqtts:// also with ca_file, certificate_file, key_file
   gaugeline cloud run --config cloud.yaml --state postgresql://gaugeline@db/gaugeline --standby host-a
@@ -57,7 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--groups", metavar="A,B", help="collect only these sites (all)")
     run.add_argument("--standby", metavar="NAME", help="this host's name among several of which one is active")
-    ask.add(commands.add_parser)
+    run.add_argument(
+        "--archive", metavar="FOLDER", help="keep whole days as Parquet here, or at s3://BUCKET/PREFIX (none)"
+    )
+    for part in (ask, archive_command, query_command, backup_command):
+        part.add(commands.add_parser)
     broker_command.add(commands)
     return parser
 
@@ -72,7 +80,8 @@ def main(argv: Sequence[str]) -> int:
         if arguments.command == "run":
             return _run(arguments)
         answer: ask.Answer = arguments.ask(arguments)
-        print(answer.text)
+        if answer.text:
+            print(answer.text)
         return answer.code
     except ConfigError as fault:
         for problem in fault.problems:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -24,7 +24,7 @@ from cloud.rebirths import Rebirths
 from cloud.sorting import Sorted, Sorter
 from cloud.state.host import HostState
 from cloud.stats import Stats
-from cloud.store.port import TelemetryStore
+from cloud.store.port import Batch, TelemetryStore
 from wire.columns import fields_of
 from wire.compressed import ALGORITHM
 from wire.errors import LeaseLost, PayloadError, StoreDown, UplinkDown, UplinkRefused
@@ -46,7 +46,8 @@ FLUSH_S = 2.0
 class Collector:
     """`run` until cancelled.
 
-    opened: called whenever the store was opened. writing: held while a round is written, so that an audit sees
+    opened: called whenever the store was opened. about_to_write: called with the batches before they are written;
+    nothing is written when it raises StoreDown. writing: held while a round is written, so that an audit sees
     whole rounds. duty: whether this host is the active one; `run` raises LeaseLost when it is not any more.
     """
 
@@ -65,12 +66,13 @@ class Collector:
         dice: Callable[[], float] = random.random,
         reorder_ms: int = REORDER_MS,
         duty: Duty | None = None,
+        about_to_write: Callable[[Sequence[Batch]], Awaitable[None]] | None = None,
     ) -> None:
         self._duty = duty or Duty()
         self._broker, self._host_id = broker, host_id
         self._store, self._ledger, self._state, self._dead_letters = store, ledger, state, dead_letters
         self._hearing, self._stats, self._now_ms, self._dice = hearing, stats, now_ms, dice
-        self._opened = opened
+        self._opened, self._about_to_write = opened, about_to_write
         self._sorter = Sorter(store, ledger, state, stats)
         self._rebirths = Rebirths(dice)
         self._pending = Pending()
@@ -198,6 +200,8 @@ class Collector:
     async def _write(self, done: Sorted) -> None:
         """Durable, in this order: samples, dead letters, ledger. With DuckDB samples and ledger are one commit."""
         now_ms = self._now_ms()
+        if self._about_to_write is not None:
+            await self._about_to_write(done.batches)
         self._duty.still()
         async with self._store.transaction():
             refused = await self._store.write([b for b in done.batches if b.samples])

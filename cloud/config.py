@@ -53,6 +53,14 @@ class Standby:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveChoice:
+    """place: a folder, or s3://BUCKET/PREFIX. after_days: a UTC day is archived so many days later."""
+
+    place: str
+    after_days: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The host's settings. Paths are relative to cloud.yaml, or to the current folder when given as options.
 
@@ -70,6 +78,7 @@ class Config:
     reorder_s: float = REORDER_MS / 1000
     groups: tuple[str, ...] = ()
     standby: Standby | None = None
+    archive: ArchiveChoice | None = None
 
 
 def parse_store(text: str, folder: Path) -> StoreChoice:
@@ -171,6 +180,18 @@ def _standby(value: Any) -> Standby:
     return Standby(check_id(_text(given["name"]), "standby"), lease_s)
 
 
+def _archive(value: Any, folder: Path) -> ArchiveChoice:
+    given = {"path": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or "path" not in given or set(given) - {"path", "after_days"}:
+        raise ConfigError(f"{value!r}: give a folder, or a mapping with path and after_days")
+    place = _text(given["path"])
+    if "://" not in place:
+        place = str(folder / place)
+    elif not place.startswith("s3://"):
+        raise ConfigError(f"{place.split('://')[0]}://: write a folder, or s3://BUCKET/PREFIX")
+    return ArchiveChoice(place, _days(given.get("after_days", 1)))
+
+
 def _path(value: Any, folder: Path) -> Path:
     return folder / _text(value)
 
@@ -205,6 +226,7 @@ KEYS: Mapping[str, Callable[[Any, Path], Any]] = {
     "reorder_s": lambda value, _: _seconds(value),
     "groups": lambda value, _: _groups(value),
     "standby": lambda value, _: _standby(value),
+    "archive": _archive,
 }
 
 

@@ -8,7 +8,24 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from cloud.api import anomalies, assets, balance, dead_letters, energy, events, health, problems, records, series, stats
+from cloud.api import (
+    anomalies,
+    archive,
+    assets,
+    backup,
+    balance,
+    dead_letters,
+    energy,
+    events,
+    export,
+    health,
+    problems,
+    records,
+    series,
+    stats,
+)
+from cloud.archive.archiver import Archiver
+from cloud.backup.make import Backups
 from cloud.dead_letters import DeadLetters
 from cloud.desk import Desk
 from cloud.host_view import HostView
@@ -44,4 +61,10 @@ def add(
         records.router(state),
         events.router(host, closing),
     ):
+        app.include_router(router, prefix="/api")
+
+
+def add_keeping(app: FastAPI, host: HostView, archiver: Archiver | None, backups: Backups) -> None:
+    """Routes that take samples out of the store and back: archive, export, backup."""
+    for router in (archive.router(archiver), export.router(host.store), backup.router(backups)):
         app.include_router(router, prefix="/api")

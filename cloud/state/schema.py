@@ -121,6 +121,14 @@ figures = Table(
 # a write that is repeated after a crash does not meet its own samples.
 collisions = Table("collisions", metadata, *_batch(), Column("content", Words, nullable=False))
 
+# UTC days that something was written to since they were archived last; day: days since 1970-01-01.
+archive_days = Table(
+    "archive_days",
+    metadata,
+    Column("group", Words, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+)
+
 # The ledger, where the database of samples has no transactions (InfluxDB).
 ledger = Table(
     "ledger",

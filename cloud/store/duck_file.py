@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -135,6 +135,40 @@ class DuckFile:
                 return columns
 
         return await self._in_thread(work)
+
+    async def table(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """The same, as an Arrow table."""
+        con = self._connection()
+
+        def work() -> Any:
+            with con.cursor() as cursor:
+                return cursor.sql(sql, params=list(values)).to_arrow_table()
+
+        return await self._in_thread(work)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Callable[[Path], Awaitable[None]]]:
+        """All that is committed now; what it yields copies it into a new DuckDB file, whatever is written meanwhile."""
+        con = self._connection()
+        cursor = con.cursor()
+
+        def begin() -> str:
+            cursor.execute("BEGIN")
+            ((name, _),) = cursor.execute("SELECT current_database(), count(*) FROM ledger").fetchall()
+            return str(name)
+
+        def copy(source: str, target: Path) -> None:
+            path = str(target).replace("'", "''")
+            cursor.execute(f"ATTACH '{path}' AS backup_copy")
+            cursor.execute(f'COPY FROM DATABASE "{source}" TO backup_copy')
+            cursor.execute("COMMIT")
+            cursor.execute("DETACH backup_copy")
+
+        try:
+            source = await self._in_thread(begin)
+            yield lambda target: self._in_thread(lambda: copy(source, target))
+        finally:
+            await asyncio.to_thread(cursor.close)
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from cloud.store.columns import TEXTS, WIDE, sample_of, split
 from cloud.store.duck_file import DuckFile
 from cloud.store.port import Batch, BatchKey, DeviceId, LastValue, Refused, Series
 from cloud.store.reduce import reduced
+from cloud.store.whole_rows import DayId, Of, duck_days, duck_rows
 from wire.columns import Fields, fields_of, joined_fields
 from wire.ids import NodeId
 from wire.tag import Datatype
@@ -138,6 +139,12 @@ class EmbeddedStore:
         )
         v = np.ma.filled(rows["value"].astype(np.float64), np.nan)
         return reduced(np.asarray(rows["ts_ms"]), v, np.asarray(rows["quality"]).astype(np.int64), points)
+
+    def samples(self, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[Any]:
+        return duck_rows(self.file, of, from_ms, to_ms)
+
+    async def days(self) -> Mapping[DayId, int]:
+        return await duck_days(self.file)
 
 
 def _series(new: Mapping[SeriesKey, int]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from cloud.store.influx_http import InfluxHttp, Unacceptable
 from cloud.store.line_protocol import NODE_ITSELF, Prefixes, lines
 from cloud.store.port import Batch, DeviceId, LastValue, Refused, Series
 from cloud.store.reduce import reduced
+from cloud.store.whole_rows import DayId, Of, influx_days, influx_rows
 from wire.ids import NodeId
 
 MOST_BYTES = 4_000_000
@@ -129,6 +132,12 @@ class InfluxStore:
             return Series()
         t, v, q = zip(*found[0].rows, strict=True)
         return reduced(np.array(t, np.int64), np.array(v, np.float64), np.array(q, np.int64), points)
+
+    def samples(self, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[Any]:
+        return influx_rows(self._http, of, from_ms, to_ms)
+
+    async def days(self) -> Mapping[DayId, int]:
+        return await influx_days(self._http, time.time_ns() // 1_000_000)
 
 
 def _where(node: NodeId, device: str) -> dict[str, object]:

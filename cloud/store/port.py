@@ -5,13 +5,16 @@ A sample is (group, edge node, device, tag, ts_ms). Every row holds a quality; a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from wire.block import Sample
 from wire.ids import NodeId
+
+if TYPE_CHECKING:
+    from cloud.store.whole_rows import DayId, Of
 
 
 class DeviceId(NamedTuple):
@@ -122,4 +125,15 @@ class TelemetryStore(Protocol):
 
     async def series(self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, points: int = 1000) -> Series:
         """The tag's samples from from_ms (included) to to_ms (not included), about `points` of them at most."""
+        ...
+
+    def samples(self, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[Any]:
+        """Whole rows from from_ms (included) to to_ms (not included) as Arrow record batches of whole_rows.ROWS.
+
+        Sorted by edge node, device, tag and time, in bounded memory.
+        """
+        ...
+
+    async def days(self) -> Mapping[DayId, int]:
+        """Rows of every group and UTC day, counted in the database."""
         ...

@@ -11,6 +11,7 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import Connection, text
 
+from cloud.archive.marks import DayMarks
 from cloud.dead_letters import DeadLetters, Letter
 from cloud.duty import Duty
 from cloud.lease import Lease, Term, refuse_beside
@@ -21,6 +22,7 @@ from cloud.state.host import EpochCounters, HostState, Record
 from cloud.state.ledger import SqlLedger
 from cloud.state.place import PostgresDb
 from cloud.store.port import BatchKey
+from cloud.store.whole_rows import DayId
 from tests.cloud.hosts import until
 from tests.servers import Postgres, free_port
 from wire.errors import ConfigError, LeaseLost, StoreDown
@@ -104,6 +106,8 @@ async def test_every_write_of_who_lost_the_lease_is_refused(pair: Pair) -> None:
     ledger, state, letters = SqlLedger(late), HostState(late), DeadLetters(late)
     await ledger.open()
     await ledger.add([LedgerEntry(KEY, "pump", "d", 1, 0, 0, 1, 1)])
+    marks = DayMarks(late)
+    await marks.add([DayId("plant", 1)])
     await pair.expire()
     new = StateDb(pair.where, await taken(pair.b))
     await new.open()
@@ -118,6 +122,8 @@ async def test_every_write_of_who_lost_the_lease_is_refused(pair: Pair) -> None:
         lambda: state.add_figures({(NODE, "x"): 1}),
         lambda: state.decided_collisions(KEY, set()),
         lambda: state.forget([NODE]),
+        lambda: marks.add([DayId("plant", 2)]),
+        lambda: marks.clean(DayId("plant", 1), 1),
         late.open,
     )
     for write in writes:
@@ -126,6 +132,7 @@ async def test_every_write_of_who_lost_the_lease_is_refused(pair: Pair) -> None:
     fresh = SqlLedger(new)
     await fresh.open()
     assert list(fresh.epochs().values()) == [1]
+    assert list(await DayMarks(new).marked()) == [DayId("plant", 1)]
     assert (await HostState(new).nodes(), await HostState(new).figures()) == ({}, {})
     await fresh.add([LedgerEntry(KEY._replace(number=2), "pump", "d", 1, 0, 0, 1, 1)])
     for db in (late, new):

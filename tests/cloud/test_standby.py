@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import urllib.error
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from cloud.cli import main
 from cloud.duty import Duty
+from firmware_sim.demo.processes import gaugeline
 from tests.cloud.hosts import HostProcess, running, until
 from tests.cloud.small_gateway import T0, SmallGateway, row, tags
 from tests.servers import InfluxDB, Mosquitto, Postgres
@@ -42,7 +44,7 @@ class Plant:
         server = self.influxdb.url.removeprefix("http://")
         (folder / "cloud.yaml").write_text(
             f"broker: {self.mosquitto.url}\nstore: influxdb+v1://{server}/{self.database}\nstate: {state}\n"
-            f"standby: {{name: {name}, lease_s: {LEASE_S}}}\n"
+            f"standby: {{name: {name}, lease_s: {LEASE_S}}}\narchive: ../archive\n"
         )
         return HostProcess(folder, ["--config", "cloud.yaml"])
 
@@ -71,6 +73,14 @@ class Plant:
             async for message in mqtt.messages:
                 self.said.append(json.loads(bytes(message.payload))["online"])
 
+    async def archived(self, host: HostProcess) -> dict[str, int]:
+        """Samples of each day in the archive, after a run there."""
+        code, text = await asyncio.to_thread(command, "archive", "run", "--url", host.url)
+        assert code == 0, text
+        place = str(host.folder.parent / "archive")
+        code, text = await asyncio.to_thread(command, "archive", "list", "--json", "--path", place)
+        return {one["day"]: one["rows"] for one in json.loads(text)["days"]}
+
     async def balance(self, host: HostProcess, gw: SmallGateway, produced: int) -> dict[str, Any]:
         await gw.say_counters()
         async with asyncio.timeout(20):
@@ -97,6 +107,11 @@ async def plant(tmp_path: Path, mosquitto: Mosquitto, influxdb: InfluxDB, postgr
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         found.end()
+
+
+def command(*words: str) -> tuple[int, str]:
+    done = subprocess.run(gaugeline("cloud", *words), capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout or done.stderr
 
 
 async def publish(gw: SmallGateway, batches: int, pause_s: float = 0.003) -> None:
@@ -127,6 +142,11 @@ async def test_a_paused_and_a_killed_host_are_replaced_and_nothing_is_lost_or_do
         await until(lambda: len(gw.confirmed) > 100, 20)
         assert plant.b.log.count("broker is available") == sessions, "its session was not taken away"
         await until(lambda: plant.said[-1], 20)
+        rows = 5 * len(gw.batches)
+        await gw.drain(40)
+        assert await plant.archived(plant.b) == {"2023-11-14": rows}
+        code, text = await asyncio.to_thread(command, "archive", "run", "--url", plant.a.url)
+        assert (code, "host-b is active: ask that one" in text) == (1, True)
         await publish(gw, 10)
         await asyncio.to_thread(plant.b.kill)
         await publish(gw, 30)
@@ -135,6 +155,7 @@ async def test_a_paused_and_a_killed_host_are_replaced_and_nothing_is_lost_or_do
         balance = await plant.balance(plant.a, gw, 5 * 160)
     assert (balance["ok"], balance["stored"], balance["lost"], balance["collided"]) == (True, 800, 0, 0)
     assert gw.refused_ranges == 0
+    assert await plant.archived(plant.a) == {"2023-11-14": 800}, "what the old host had marked too"
     assert await asyncio.to_thread(plant.a.stop) == 0
     assert "Traceback" not in plant.a.log + plant.b.log
     assert not plant.said[-1]
