@@ -157,7 +157,7 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
         if (choice := config.archive) is not None:
             archiver = Archiver(
                 open_folder(choice.place), choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
-                state.births, duty,
+                state.births, kept.ledger, state.restored, duty,
             )  # fmt: skip
         api.add_keeping(shown.app, host, archiver, Backups(config, kept.store, db, collector.writing, wall_ms))
         front.show(shown)

@@ -41,8 +41,9 @@ into the time counts whole:
   batches       ledger entries of that time
   samples       in them; = stored + dead letters + collided
   stored        what they say is in the database
+  restored      rows that `archive restore` gave back and no batch accounts for; their days count whole
   rows          what the database has between the first and the last stamp of these batches
-  lost          stored - rows, and must be 0
+  lost          stored + restored - rows, and must be 0
   missing       (per gateway) batches between them that are neither stored nor accounted for, and must be 0
 Times are {HELP}.
 """
@@ -65,7 +66,7 @@ A node that was silent for `forget_after_days` (365) is forgotten, unless its ba
 """
 BALANCE = ("produced", "stored", "in_flight", "dead_letters", "dropped", "collided", "lost", "suppressed", "refused")
 WIDEST = 120  # characters of one cell: a reason needs about so many
-WINDOW = ("batches", "samples", "stored", "dead_letters", "collided", "rows", "lost")
+WINDOW = ("batches", "samples", "stored", "dead_letters", "collided", "restored", "rows", "lost")
 
 _Adder = Callable[..., argparse.ArgumentParser]
 

@@ -28,7 +28,7 @@ class LedgerEntry(NamedTuple):
 
 def entry_of(batch: Batch, refused: int = 0) -> LedgerEntry:
     """The entry of a batch. refused: samples that the database would not take after all."""
-    samples = len(batch.samples) + batch.dead + batch.collided
+    samples = len(batch.samples) + batch.dead + batch.collided + batch.restored
     dead = batch.dead + refused
     return LedgerEntry(
         batch.key, batch.device, batch.digest, samples, dead, batch.collided, batch.first_ms, batch.last_ms

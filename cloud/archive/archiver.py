@@ -16,9 +16,11 @@ from cloud.archive.folder import ArchiveDown, Folder, shown
 from cloud.archive.manifest import day_of, folder_of
 from cloud.archive.marks import LOOKED_THROUGH, DayMarks
 from cloud.archive.parquet import DayWriter
-from cloud.archive.restore import restore_day
+from cloud.archive.restore import Into, restore_day
 from cloud.archive.tags import Births, born, keep_tags
 from cloud.duty import Duty
+from cloud.ledger import Ledger
+from cloud.state.restored import RestoredDays
 from cloud.stats import Stats
 from cloud.store.port import TelemetryStore
 from cloud.store.whole_rows import DayId, Of
@@ -66,6 +68,8 @@ class Archiver:
     stats: Stats
     now_ms: Callable[[], int]
     births: Callable[[], Awaitable[Births]]
+    ledger: Ledger
+    restored: RestoredDays
     duty: Duty = field(default_factory=Duty)
     jobs: dict[int, Job] = field(default_factory=dict)
     _queue: list[Job] = field(default_factory=list)
@@ -191,7 +195,8 @@ class Archiver:
 
     async def _restore(self, day: DayId, job: Job) -> Mapping[str, Any]:
         async with self.writing:  # nobody stores one of these samples while they are compared
-            return await restore_day(self.folder, self.store, day, job)
+            into = Into(self.store, self.ledger, self.restored, self.duty)
+            return await restore_day(self.folder, into, day, job)
 
     async def status(self) -> dict[str, Any]:
         """Raises StoreDown."""

@@ -36,7 +36,7 @@ list and verify look at --path (or the archive of --config), and ask the running
 is given. In S3-compatible storage: --path 's3://BUCKET/PREFIX?endpoint_override=HOST:PORT&scheme=https&region=R', keys
 from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. restore writes only what the store does not have; the host stores
 nothing else meanwhile, and gateways keep what they have. After a backup was restored: first
-`gaugeline cloud audit --refill FROM now`, then this.
+`gaugeline cloud audit --refill FROM now`, then this. In the other order nothing is doubled either: it takes longer.
 
 Exit code 0: done, or all is as it should be; 1: a problem, told with what to do.
 """

@@ -36,6 +36,13 @@ def count_only_in(first: Path, second: Path, scratch: str) -> int:
         return int(found[0])
 
 
+def count_by_device(day: Path, scratch: str) -> dict[tuple[str, str], int]:
+    """(node, device) -> rows of the file."""
+    with _told(scratch) as con:
+        sql = "SELECT node, device, count(*) FROM read_parquet(?) GROUP BY node, device"
+        return {(node, device): rows for node, device, rows in con.execute(sql, [str(day)]).fetchall()}
+
+
 def union(newer: Path, older: Path, scratch: str) -> Iterator[Any]:
     """Rows of both, sorted; where both have an identity, the newer one's."""
     sql = f"SELECT {_NAMES} FROM read_parquet(?) UNION ALL ({_ALONE})"  # noqa: S608

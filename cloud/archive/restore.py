@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,10 +15,14 @@ import pyarrow.parquet as pq
 from cloud.archive.day import check_bytes, copied
 from cloud.archive.folder import ArchiveDown, Folder
 from cloud.archive.manifest import Damaged, manifest_of
-from cloud.archive.merge import only_in
+from cloud.archive.merge import count_by_device, only_in
+from cloud.duty import Duty
+from cloud.ledger import Ledger
+from cloud.state.restored import RestoredDay, RestoredDays
 from cloud.store.columns import sample_of
-from cloud.store.port import Batch, TelemetryStore
-from cloud.store.whole_rows import ROWS, DayId, Of
+from cloud.store.port import Batch, DeviceId, TelemetryStore
+from cloud.store.whole_rows import DAY_MS, ROWS, DayId, Of
+from cloud.window import closed
 from wire.block import Sample
 from wire.ids import NodeId
 
@@ -27,10 +32,19 @@ if TYPE_CHECKING:
 _IDENTITY = ["node", "device", "tag", "ts_ms"]
 
 
-async def restore_day(folder: Folder, store: TelemetryStore, day: DayId, job: Job) -> Mapping[str, Any]:
-    """rows: of the archived day; restored, there (in the store already), refused by the database. Raises StoreDown.
+class Into(NamedTuple):
+    """What a day goes back into. duty: whether this host is the active one."""
 
-    Nobody else may write meanwhile.
+    store: TelemetryStore
+    ledger: Ledger
+    restored: RestoredDays
+    duty: Duty
+
+
+async def restore_day(folder: Folder, into: Into, day: DayId, job: Job) -> Mapping[str, Any]:
+    """rows: of the archived day; restored, there (in the store already), refused by the database.
+
+    Nobody else may write meanwhile. Raises StoreDown, LeaseLost.
     """
     try:
         manifest = await asyncio.to_thread(manifest_of, folder, day)
@@ -41,25 +55,59 @@ async def restore_day(folder: Folder, store: TelemetryStore, day: DayId, job: Jo
         with ExitStack() as stack:
             present = stack.enter_context(folder.temporary())
             archived = await asyncio.to_thread(stack.enter_context, copied(folder, manifest))
-            schema = pa.schema([ROWS.field(name) for name in _IDENTITY])
-            with pq.ParquetWriter(present, schema) as out:
-                async for batch in store.samples(Of(day.group), day.from_ms, day.to_ms):
-                    await asyncio.to_thread(out.write_batch, batch.select(_IDENTITY))
+            await _identities(into.store, day, present)
             missing = only_in(archived, present, folder.scratch)
             restored = refused = 0
             while (batch := await asyncio.to_thread(next, missing, None)) is not None:
-                batches = list(_batches(batch))
-                async with store.transaction():
-                    lost = await store.write(batches)
-                refused += len(lost)
-                restored += batch.num_rows - len(lost)
+                lost = await _write(into, day, list(_batches(batch)))
+                refused += lost
+                restored += batch.num_rows - lost
                 job.rows += batch.num_rows
+            rows = await asyncio.to_thread(count_by_device, archived, folder.scratch)
+        await _account(into, day, rows)
     except (Damaged, OSError, pa.ArrowException) as fault:
         raise ArchiveDown(
             f"archive of {day}: {fault}; `gaugeline cloud archive verify` looks through all of it"
         ) from fault
     there = manifest.rows - restored - refused
     return {"rows": manifest.rows, "restored": restored, "there": there, "refused": refused}
+
+
+async def _identities(store: TelemetryStore, day: DayId, target: Path) -> None:
+    """What the store has of the day, as a Parquet file."""
+    schema = pa.schema([ROWS.field(name) for name in _IDENTITY])
+    with pq.ParquetWriter(target, schema) as out:
+        async for batch in store.samples(Of(day.group), day.from_ms, day.to_ms):
+            await asyncio.to_thread(out.write_batch, batch.select(_IDENTITY))
+
+
+async def _write(into: Into, day: DayId, batches: Sequence[Batch]) -> int:
+    """How many the database refused."""
+    await into.restored.mark(RestoredDay(b.node, b.device, day.day) for b in batches)
+    into.duty.still()
+    async with into.store.transaction():
+        return len(await into.store.write(batches))
+
+
+async def _account(into: Into, day: DayId, archived: Mapping[tuple[str, str], int]) -> None:
+    """Writes down how many restored rows no batch of the ledger accounts for: what there is, less what the ledger says,
+    for a time that no batch reaches out of. So it is right also after a restore that was interrupted, and where only
+    the rows were lost and the ledger still knows them. archived: the day's rows of each (node, device).
+    """
+    restored: dict[DeviceId, dict[int, int]] = {}  # day -> rows
+    for one, n in (await into.restored.rows()).items():
+        restored.setdefault(DeviceId(one.node, one.device), {})[one.day] = n
+    bounds = (day.from_ms, day.to_ms - 1)
+    for of, others in restored.items():
+        most = archived.get((of.node.node, of.device), 0)
+        if of.node.group != day.group or day.day not in others or not most:
+            continue
+        others[day.day] = 0
+        entries, first, last = await closed(into.ledger, of, day.from_ms, day.to_ms, others, bounds)
+        known = sum(h.sums.stored for h in entries)
+        known += sum(n for d, n in others.items() if first <= d * DAY_MS <= last)
+        rows = await into.store.rows(*of, first, last)
+        await into.restored.put(RestoredDay(*of, day.day), min(most, max(0, rows - known)))
 
 
 def _batches(rows: Any) -> Iterator[Batch]:

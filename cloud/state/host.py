@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,8 +11,10 @@ from sqlalchemy import Connection, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cloud.state.db import StateDb
+from cloud.state.restored import RestoredDay, RestoredDays, account
 from cloud.state.schema import births, collisions, counters, figures, insert, nodes, records
 from cloud.store.port import BatchKey
+from cloud.store.whole_rows import DAY_MS
 from wire.ids import NodeId
 from wire.tag import Datatype
 
@@ -25,6 +28,13 @@ class Record(NamedTuple):
     position: int
     kind: str
     content: Mapping[str, Any]
+
+
+class Met(NamedTuple):
+    """Samples (tag, ts_ms) of a batch that the store had before. restored: so many of them had no batch until now."""
+
+    samples: set[tuple[str, int]]
+    restored: int = 0
 
 
 class EpochCounters(NamedTuple):
@@ -78,6 +88,7 @@ class HostState:
 
     def __init__(self, db: StateDb) -> None:
         self._db = db
+        self.restored = RestoredDays(db)
 
     async def keep_births(self, born: Mapping[tuple[NodeId, str], BornTags], now_ms: int) -> None:
         rows = [
@@ -164,15 +175,23 @@ class HostState:
         rows = await self._db.run(lambda con: con.execute(select(figures)).all())
         return {(NodeId(r.group, r.node), r.name): r.value for r in rows}
 
-    async def decided_collisions(self, key: BatchKey, found: set[tuple[str, int]]) -> set[tuple[str, int]]:
-        """What was decided at the batch's first write attempt; `found` becomes the decision when it is the first."""
+    async def decided(self, key: BatchKey, device: str, found: set[tuple[str, int]], sure: bool = False) -> Met:
+        """What was decided at the batch's first write attempt; `found` becomes the decision when it is the first.
 
-        def work(con: Connection) -> str:
-            wanted = _key_of(key)
+        sure: no other batch can have stored them. See restored.account.
+        """
+        wanted = _key_of(key)
+
+        def work(con: Connection) -> Met:
+            t = collisions.c
+            query = select(t.content, t.restored).where(*(t[k] == v for k, v in wanted.items()))
+            row = con.execute(query).one_or_none()
+            if row is not None:
+                return Met({(str(tag), int(ts)) for tag, ts in json.loads(row.content)}, row.restored)
+            days = Counter(RestoredDay(key.node, device, ts_ms // DAY_MS) for _, ts_ms in found)
+            restored = account(con, days, sure)
             content = json.dumps(sorted(found))
-            put = insert(collisions, con.dialect.name).on_conflict_do_nothing()
-            con.execute(put, {**wanted, "content": content})
-            query = select(collisions.c.content).where(*(collisions.c[k] == v for k, v in wanted.items()))
-            return str(con.execute(query).scalar_one())
+            con.execute(insert(collisions, con.dialect.name), {**wanted, "content": content, "restored": restored})
+            return Met(found, restored)
 
-        return {(str(tag), int(ts)) for tag, ts in json.loads(await self._db.write(work))}
+        return await self._db.write(work)

@@ -118,8 +118,25 @@ figures = Table(
 )
 
 # Which samples of a batch were found stored by another batch, decided before the first write of the batch, so that
-# a write that is repeated after a crash does not meet its own samples.
-collisions = Table("collisions", metadata, *_batch(), Column("content", Words, nullable=False))
+# a write that is repeated after a crash does not meet its own samples. restored: so many of them stood there because
+# the archive gave them back, and this batch accounts for them.
+collisions = Table(
+    "collisions",
+    metadata,
+    *_batch(),
+    Column("content", Words, nullable=False),
+    Column("restored", Integer, nullable=False, server_default="0"),
+)
+
+# Devices' UTC days that were restored from the archive. rows: those that no batch of the ledger accounts for.
+restored_days = Table(
+    "restored_days",
+    metadata,
+    *_node(),
+    Column("device", Words, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("rows", BigInteger, nullable=False),
+)
 
 # UTC days that something was written to since they were archived last; day: days since 1970-01-01.
 archive_days = Table(

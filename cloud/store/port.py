@@ -37,8 +37,8 @@ class Batch:
     """One message's samples, in time order: what is written as a whole.
 
     samples: what goes into the database, a tuple or Columns. first_ms and last_ms cover the whole message. dead and
-    collided: samples of the message that do not go there, counted in the ledger. number, digest: as the gateway said;
-    a third-party node's batch has epoch ''.
+    collided: samples of the message that do not go there, counted in the ledger; restored: those that the archive put
+    there. number, digest: as the gateway said; a third-party node's batch has epoch ''.
     """
 
     node: NodeId
@@ -50,6 +50,7 @@ class Batch:
     historical: bool = False
     dead: int = 0
     collided: int = 0
+    restored: int = 0
     first_ms: int = 0
     last_ms: int = 0
 

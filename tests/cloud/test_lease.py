@@ -21,6 +21,7 @@ from cloud.state.db import StateDb
 from cloud.state.host import EpochCounters, HostState, Record
 from cloud.state.ledger import SqlLedger
 from cloud.state.place import PostgresDb
+from cloud.state.restored import RestoredDay
 from cloud.store.port import BatchKey
 from cloud.store.whole_rows import DayId
 from tests.cloud.hosts import until
@@ -30,6 +31,7 @@ from wire.ids import NodeId
 
 NODE = NodeId("plant", "gw-1")
 KEY = BatchKey(NODE, "e1", 1)
+DAY = RestoredDay(NODE, "d", 1)
 LONG_S = 60.0
 
 
@@ -120,7 +122,9 @@ async def test_every_write_of_who_lost_the_lease_is_refused(pair: Pair) -> None:
         lambda: state.keep_records([Record(KEY, 0, "gap", {})], 1),
         lambda: state.keep_counters([EpochCounters(NODE, "e1", {}, False)], 1),
         lambda: state.add_figures({(NODE, "x"): 1}),
-        lambda: state.decided_collisions(KEY, set()),
+        lambda: state.decided(KEY, "d", set()),
+        lambda: state.restored.put(DAY, 1),
+        lambda: state.restored.mark([DAY]),
         lambda: state.forget([NODE]),
         lambda: marks.add([DayId("plant", 2)]),
         lambda: marks.clean(DayId("plant", 1), 1),

@@ -369,7 +369,8 @@ class TestState:
             assert await state.figures() == {(NODE, "duplicates"): 4}
             assert list((await letters.counts()).values()) == [1]
             # A decision is made once: at the second attempt the batch meets its own samples.
-            assert await state.decided_collisions(KEY, {("t", 99)} if again else {("t", 1)}) == {("t", 1)}
+            met = await state.decided(KEY, "d", {("t", 99)} if again else {("t", 1)})
+            assert met == ({("t", 1)}, 0)
             await db.close()
         with pytest.raises(StoreDown, match="not open"):
             await letters.counts()

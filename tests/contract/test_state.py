@@ -16,13 +16,15 @@ from sqlalchemy import Connection, inspect, text
 from cloud.dead_letters import DeadLetters, Letter
 from cloud.ledger import LedgerEntry
 from cloud.state.db import StateDb
-from cloud.state.host import EpochCounters, HostState, Record
+from cloud.state.host import EpochCounters, HostState, Met, Record
 from cloud.state.ledger import SqlLedger
 from cloud.state.link import SqlLink
 from cloud.state.migrate import FOLDER, LEASE, migrate, revision, revisions
 from cloud.state.place import PostgresDb, StateChoice
+from cloud.state.restored import RestoredDay, RestoredDays
 from cloud.state.schema import metadata
 from cloud.store.port import BatchKey, DeviceId
+from cloud.store.whole_rows import DAY_MS
 from tests.servers import Postgres, free_port
 from wire.errors import ConfigError, StoreDown
 from wire.ids import NodeId
@@ -82,8 +84,29 @@ async def test_figures_grow_and_a_decision_is_made_once(db: StateDb) -> None:
     for _ in range(2):
         await state.add_figures({(NODE, "duplicates"): 2, (NODE, "conflicts"): 1})
     assert await state.figures() == {(NODE, "duplicates"): 4, (NODE, "conflicts"): 2}
-    assert await state.decided_collisions(key(1), {("flow", 1)}) == {("flow", 1)}
-    assert await state.decided_collisions(key(1), {("flow", 2)}) == {("flow", 1)}
+    assert await state.decided(key(1), "pump", {("flow", 1)}) == Met({("flow", 1)})
+    assert await state.decided(key(1), "pump", {("flow", 2)}) == Met({("flow", 1)})
+
+
+async def test_a_batch_accounts_for_restored_rows_once(db: StateDb) -> None:
+    state, day = HostState(db), RestoredDay(NODE, "pump", 1)
+    await state.restored.mark([day, day._replace(device="fan")])
+    await state.restored.mark([day])  # restored again
+    await state.restored.put(day, 3)
+    for found in (state.restored, RestoredDays(db)):
+        await found.open()
+        assert found.reaches(NODE, "pump", 2 * DAY_MS - 1, 3 * DAY_MS)
+        assert not found.reaches(NODE, "pump", 2 * DAY_MS, 3 * DAY_MS)
+        assert not found.reaches(OTHER, "pump", 0, 3 * DAY_MS)
+    two, three = ({("flow", DAY_MS + i) for i in range(n)} for n in (2, 3))
+    before = {("flow", DAY_MS - 1)}  # of a day that was not restored
+    for _ in range(2):  # decided once
+        assert await state.decided(key(1), "pump", two | before, sure=True) == Met(two | before, 2)
+        assert (await state.restored.rows())[day] == 1
+    assert await state.decided(key(2), "pump", three) == Met(three, 1), "who stored the others nobody knows"
+    assert await state.decided(key(3), "pump", three) == Met(three, 0)
+    assert await state.decided(key(4), "pump", three, sure=True) == Met(three, 3), "a restore that was interrupted"
+    assert set((await state.restored.rows()).values()) == {0}
 
 
 async def test_the_ledger_is_read_by_runs_and_by_time(db: StateDb) -> None:
@@ -171,7 +194,9 @@ class TestMigrations:
             for table in missing:
                 con.execute(f"DROP TABLE {table}")
             names = [row[0] for row in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            before = {t: sorted(map(repr, con.execute(f"SELECT * FROM {t}"))) for t in names if t != "dead_letters"}
+            columns = {t: [f'"{c[1]}"' for c in con.execute(f"PRAGMA table_info({t})")] for t in names}
+            rows = {t: f"SELECT {', '.join(columns[t])} FROM {t}" for t in names if t != "dead_letters"}
+            before = {t: sorted(map(repr, con.execute(rows[t]))) for t in rows}
             letters = con.execute("SELECT rowid, * FROM dead_letters").fetchall()
         assert len(letters) == 4
         assert all(before.values())
@@ -182,11 +207,10 @@ class TestMigrations:
             assert len(await HostState(db).nodes()) == 1
             await db.close()
         with sqlite3.connect(path) as con:
-            assert {t: sorted(map(repr, con.execute(f"SELECT * FROM {t}"))) for t in before} == before
-            columns = (
-                '"group", node, epoch, number, position, digest, kind, device, tag, ts_ms, samples, why, content, at_ms'
+            assert {t: sorted(map(repr, con.execute(rows[t]))) for t in before} == before
+            assert (
+                con.execute(f"SELECT id, {', '.join(columns['dead_letters'])} FROM dead_letters").fetchall() == letters
             )
-            assert con.execute(f"SELECT id, {columns} FROM dead_letters").fetchall() == letters
 
     async def test_an_upgrade_that_fails_leaves_the_old_state(self, tmp_path: Path) -> None:
         path = tmp_path / "state.db"

@@ -14,10 +14,13 @@ from cloud.archive.folder import Folder, open_folder
 from cloud.archive.manifest import Manifest, day_number, manifest_of
 from cloud.archive.marks import DayMarks
 from cloud.archive.tags import Births
+from cloud.ledger import Ledger
 from cloud.state.db import StateDb
+from cloud.state.host import HostState
+from cloud.state.ledger import SqlLedger
 from cloud.stats import Stats
 from cloud.store.columns import sample_of
-from cloud.store.embedded import EmbeddedStore
+from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
 from cloud.store.port import Batch, TelemetryStore
@@ -110,6 +113,7 @@ async def keeping(
     await db.open()
     store: TelemetryStore = EmbeddedStore(folder / "samples.duckdb") if influx is None else InfluxStore(influx)
     await store.open()
+    ledger: Ledger = EmbeddedLedger(store.file) if isinstance(store, EmbeddedStore) else SqlLedger(db)
 
     async def born() -> Births:
         return births or {}
@@ -117,7 +121,9 @@ async def keeping(
     archive = open_folder(place or str(folder / "archive"))
     marks, stats = DayMarks(db), Stats(started_s=0)
     found = Keeping(store, None, db, NEXT.to_ms + 5)  # type: ignore[arg-type]  # made in the next line
-    found.archiver = Archiver(archive, 1, store, marks, asyncio.Lock(), stats, lambda: found.now_ms, born)
+    found.archiver = Archiver(
+        archive, 1, store, marks, asyncio.Lock(), stats, lambda: found.now_ms, born, ledger, HostState(db).restored
+    )
     try:
         yield found
     finally:

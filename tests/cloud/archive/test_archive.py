@@ -19,6 +19,7 @@ from cloud.archive.manifest import MANIFEST, folder_of, manifests
 from cloud.archive.parquet import batches, opened
 from cloud.archive.tags import tags_of
 from cloud.archive.verify import verify
+from cloud.duty import Duty
 from cloud.store.embedded import EmbeddedStore
 from cloud.store.influx_http import InfluxHttp
 from cloud.store.port import Batch
@@ -26,7 +27,7 @@ from cloud.store.whole_rows import ROWS, DayId, Of
 from tests.cloud.archive.keeping import DAY, EVERY_KIND, NEXT, NODE, NOON, Keeping, flow, keeping, pairs
 from tests.gateway.mounts import tmpfs
 from wire.block import Sample
-from wire.errors import ConfigError
+from wire.errors import ConfigError, LeaseLost
 from wire.ids import NodeId
 from wire.tag import Datatype
 
@@ -132,6 +133,28 @@ async def test_a_day_that_is_written_to_while_it_is_archived_stays_due(tmp_path:
         k.archiver.store = store
         assert (await k.run()).results[0]["rows"] == 2
         assert await k.marks.marked() == {}
+
+
+async def test_a_host_that_is_not_the_active_one_any_more_leaves_the_archive_and_the_store_alone(
+    tmp_path: Path,
+) -> None:
+    class Over(Duty):
+        def still(self) -> None:
+            raise LeaseLost("another host has taken the place of this one")
+
+    async with keeping(tmp_path) as k:
+        await k.write(flow(NOON, 1.0))
+        k.archiver.duty = Over()
+        with pytest.raises(LeaseLost):
+            await k.run(DAY)
+        assert (verify(k.folder).days, list(await k.marks.marked())) == (0, [DAY])
+        k.archiver.duty = Duty()
+        assert (await k.run()).results[0]["rows"] == 1
+        await k.lose(DAY)
+        k.archiver.duty = Over()
+        with pytest.raises(LeaseLost):
+            await k.restore(DAY)
+        assert await k.stored() == []
 
 
 async def test_a_database_from_before_there_was_an_archive_is_archived_whole(tmp_path: Path) -> None:
