@@ -104,7 +104,7 @@ def test_an_answer_that_another_has_overtaken_is_not_taken_either(plan) -> None:
 WALLED = [Span("holding", 0, 8), Span("holding", 2000, 8), Span("holding", 40, 2), Span("holding", 50, 2)]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(WALLED), bridge_deeds, bridge_deeds), max_size=40))
 def test_no_value_is_anothers_where_a_unit_gives_nothing_beside_its_tags(plan) -> None:  # type: ignore[no-untyped-def]
     def allowed(unit_id: int, span: Span) -> bool:
