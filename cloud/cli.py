@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloud import app, ask, broker_command, logs
+from cloud import ask, broker_command, logs
 from cloud.config import KEYS, load_config
 from cloud.times import WrongCall, shielded
 from wire.errors import ConfigError
@@ -71,6 +71,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from cloud import app  # brings web server and databases along: the other commands need neither
+
     given = {key: getattr(arguments, key, None) for key in KEYS}  # not every key has an option
     options = {key: value for key, value in given.items() if value is not None}
     config = load_config(arguments.config, options)
