@@ -26,7 +26,7 @@ def model_file(folder: Path) -> str:
     command = gaugeline(
         "models", "train", "--config", str(config), "--data", str(history), "--out", f"{folder}/load.onnx"
     )
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return f"{folder}/load.onnx"
 
 

@@ -111,7 +111,7 @@ def training(folder: Path) -> tuple[Path, Path]:
                 "period_s": 1,
                 "inputs": [{"name": name, "unit": ""} for name in inputs],
                 "false_alarm_every_rows": 2000,
-                "smoothing_rows": 5,
+                "detector_settings": {"smoothing_rows": 5},
                 "warm_up_rows": 10,
                 "alarm": {"raise_rows": 5, "hold_rows": 10, "release_rows": 10, "clear_ratio": 0.9},
             }

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloud import app, ask, broker_command, logs
+from cloud import ask, broker_command, logs
 from cloud.analytics import command as query_command
 from cloud.archive import command as archive_command
 from cloud.backup import command as backup_command
@@ -90,6 +90,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from cloud import app  # brings web server and databases along: the other commands need neither
+
     given = {key: getattr(arguments, key, None) for key in KEYS}  # not every key has an option
     options = {key: value for key, value in given.items() if value is not None}
     config = load_config(arguments.config, options)

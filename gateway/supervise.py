@@ -41,6 +41,8 @@ async def supervised(name: str, work: Callable[[], Coroutine[Any, Any, None]], r
         except Exception as fault:
             # Told with its traceback and counted: a fault of ours must not stop the other lines.
             log.exception("task failed and is started again", extra={"task": name, "error": type(fault).__name__})
+        if own is not None and own.cancelling():  # which the work has swallowed, in the moment of its fault
+            raise asyncio.CancelledError
         restarts[name] += 1
         attempt = 0 if time.monotonic() - began > _SOUND_S else attempt + 1
         await asyncio.sleep(delay_s(attempt, random.uniform(0.5, 1.0), 30.0))  # noqa: S311  # jitter

@@ -86,6 +86,9 @@ class Uplink:
     async def run(self) -> None:
         """Until cancelled. One WARNING when the uplink goes down, one INFO when it is back."""
         while True:
+            # A session that is just failing swallows a cancellation: a TaskGroup of Python 3.11 whose child has failed
+            # heeds no other end. Then it is heard here.
+            pass_cancellation()
             try:
                 # In a task of its own: on Python 3.11 a TaskGroup whose child fails while the parent already waits
                 # leaves the parent counted as cancelled for ever, and _pass_cancellation would end the next session.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers import InfluxDB, Mosquitto, Postgres
 
-# They measure when something happens, which a busy neighbour spoils: they run after the others, and wait more than they
-# work.
+# What a shell starts in the background ignores SIGINT, and so would the programs that tests start and press Ctrl-C on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# They measure when something happens, which a busy neighbour spoils: the others are nice beside them, and they wait
+# more than they work.
 ALONE = (
     "agent/test_against_",
     "agent/test_bad_input.py",

@@ -6,6 +6,9 @@ set -uom pipefail # job control: a background job that heeds Ctrl-C, with a proc
 python=$1
 shift
 rm -f .coverage .coverage.*
+# Hundreds of programs are started: their modules and the tests are compiled once. What cannot be imported is told first.
+export PYTHONDONTWRITEBYTECODE=
+collected=$("$python" -m pytest --collect-only -qq "$@" 2>&1) || { printf '%s\n' "$collected"; exit 1; }
 rest=$(mktemp)
 nice -n 19 "$python" -m pytest -n 4 --dist loadfile -m "not alone" --cov --cov-report= "$@" >"$rest" 2>&1 &
 job=$!

@@ -143,9 +143,14 @@ class Fence:
             self._refusing.add(unit_id)
             return "late"
         ours = self._live == unit_id and fits[-1] == len(pending) - 1
+        # A ghost of this shape may be meant as well: then the younger one, which is still to come, is the ghost now.
+        ghosts = self._ghosts.setdefault(unit_id, [])
+        same = [i for i, g in enumerate(ghosts) if g[:2] == pending[fits[0]][:2]]
+        if same:
+            ghosts[same[0]] = pending[fits[0]]
         # Of a fence that was asked several times the first may be meant. What was asked before it will not be answered
         # any more, unless something let it be overtaken.
-        self._ghosts.setdefault(unit_id, []).extend(pending[: fits[0]])
+        ghosts.extend(pending[: fits[0]])
         del pending[: fits[0] + 1]
         if ours:
             self._live = None
@@ -171,12 +176,14 @@ class Fence:
         return {(p.function, p.size) for p in (*self._pending.get(unit_id, ()), *self._ghosts.get(unit_id, ()))}
 
     def _ghost(self, unit_id: int, function: int, size: int, refused: bool) -> Verdict:
-        for ghost in self._ghosts.get(unit_id, []):
-            if ghost.function == function and (refused or ghost.size == size):
-                self._ghosts[unit_id].remove(ghost)
-                self._overtaking = True
-                return "late"
-        return "foreign"
+        ghosts = self._ghosts.get(unit_id, [])
+        fits = [g for g in ghosts if g.function == function and (refused or g.size == size)]
+        if not fits:
+            return "foreign"
+        self._overtaking = True
+        if len({g.size for g in fits}) == 1:  # a refusal bears no size
+            ghosts.remove(min(fits, key=lambda g: g.asked_s))
+        return "late"
 
 
 def shape(span: Span) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,9 @@ CODE = ("wire", "agent", "gateway", "cloud", "firmware_sim", "benchmarks/campaig
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A second one must not end the program, which would leave the servers and gateways of these rounds behind.
+STOPS = "stops after the rounds that run now; the same call goes on from there"
+STILL = "the rounds that run now are still ending"
 STOPPED = 130  # the exit code of what Ctrl-C ended: rounds are left that nobody has judged
 
 
@@ -100,18 +103,22 @@ def campaign(
     runners = [Runner(folder, ledger, base, short, screen, only_seed, most) for _ in lanes]
     screen.rounds = sum(runners[0].count(f) for f in families if not f.unable())
     screen.done = sum(r.family in {f.name for f in families} for r in ledger.rounds)
-    with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
-        running = [pool.submit(runner.run, of) for runner, of in zip(runners, lanes, strict=True)]
-        try:
-            wait(running, return_when=FIRST_EXCEPTION)
-        except KeyboardInterrupt:
-            # A second one would leave the servers and gateways of these rounds behind.
-            for number in SIGNALS:
-                signal.signal(number, lambda *_: print("\nthe rounds that run now are still ending", flush=True))
-            print("\nstops after the rounds that run now; the same call goes on from there", flush=True)
-        finally:
-            for runner in runners:
-                runner.stop()
+    asked: list[int] = []  # the signals that came
+    before = {number: signal.signal(number, lambda of, _: asked.append(of)) for number in SIGNALS}
+    try:
+        with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
+            running = [pool.submit(runner.run, of) for runner, of in zip(runners, lanes, strict=True)]
+            told = 0
+            while wait(running, timeout=0.2).not_done:
+                if asked or any(lane.done() and lane.exception() for lane in running):
+                    for runner in runners:
+                        runner.stop()
+                for count in range(told, len(asked)):
+                    print(f"\n{STILL if count else STOPS}", flush=True)
+                told = len(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     for lane in running:
         lane.result()
     return table.rows(families, ledger.rounds), ledger.rounds
@@ -129,8 +136,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--fresh", action="store_true", help="forget the rounds that are done")
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "campaign", help="ledger and what failed")
     options = parser.parse_args(argv)
-    for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
     families = [family for family in FAMILIES if options.only in (None, family.name)]
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.fresh:

@@ -242,7 +242,7 @@ async def test_a_device_that_refuses_parts_of_a_value_still_comes_back_after_a_t
 async def test_a_device_that_has_nothing_beyond_its_registers_is_read_all_the_same_after_a_fence() -> None:
     silent = [True]
     async with RtuSlave(lambda _: None if silent.pop() else 0.0, lambda t, a, n: a < 20 or a + n > 24) as slave:
-        driver = rtu(slave, timeout_s=0.05)
+        driver = rtu(slave, timeout_s=0.5)
         silent[:] = [False] * 40 + [True]
         await driver.open()
         with pytest.raises(DeviceSilent):

@@ -44,6 +44,7 @@ def any_device(draw: st.DrawFn):  # type: ignore[no-untyped-def]
     return device(*points, max_registers=draw(st.integers(10, 125)))
 
 
+@pytest.mark.no_cover
 @given(any_device())
 def test_every_tag_stands_in_exactly_one_legal_span(spec):  # type: ignore[no-untyped-def]
     planned = plan_device(spec)
@@ -145,6 +146,7 @@ def test_no_other_legal_plan_takes_less_wire_time(at, walled, limit: int, fixed:
         assert sum(map(price, groups)) == pytest.approx(best[-1])
 
 
+@pytest.mark.no_cover
 @given(any_device(), st.randoms(use_true_random=False))
 def test_a_plan_reads_every_tag_as_struct_would(spec, dice) -> None:  # type: ignore[no-untyped-def]
     """Whatever stands in the device, each tag is what struct makes of its own registers."""
@@ -170,6 +172,7 @@ def test_a_plan_reads_every_tag_as_struct_would(spec, dice) -> None:  # type: ig
     assert seen == len(spec.points)
 
 
+@pytest.mark.no_cover
 def test_ten_thousand_scattered_registers_are_planned_with_work_in_proportion_to_them() -> None:
     def scattered(tags: int) -> DeviceSpec:
         return device(*(point(f"t{i}", address=i * 5 + i % 3) for i in range(tags)))

@@ -177,6 +177,7 @@ async def test_a_third_party_node_with_templates_is_taken_as_far_as_we_speak(
         assert (await host.kept.store.series(NodeId("else", "x"), "", "temp", T0, T0 + 9)).v == [1.5, 2.5]
 
 
+@pytest.mark.no_cover
 async def test_a_flood_is_a_lost_session_and_everything_comes_after_it(
     tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +271,7 @@ def mutated(body: bytes, how: str, at: int, byte: int) -> bytes:
     return body + body[at:]
 
 
+@pytest.mark.no_cover
 @settings(max_examples=500)
 @given(st.lists(MUTATION, min_size=20, max_size=20))
 def test_ten_thousand_mutations_are_events_letters_and_samples_and_never_a_fault(

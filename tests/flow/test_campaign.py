@@ -213,24 +213,25 @@ def test_a_campaign_that_is_stopped_ends_its_round_and_says_that_rounds_are_left
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done: list[int] = []
+    said: list[str] = []
 
     def alone(folder: Path, dice: random.Random, short: bool) -> Verdict:
-        for _ in range(0 if done else 2):  # an impatient person, in the first round
+        for wanted in [] if done else [command.STOPS, command.STILL]:  # an impatient person, in the first round
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            time.sleep(0.3)
+            end = time.monotonic() + 60
+            while wanted not in "".join(said) and time.monotonic() < end:
+                time.sleep(0.05)
+                said.append(capsys.readouterr().out)
         done.append(1)
         return Verdict(samples=1)
 
     monkeypatch.setattr(command, "FAMILIES", (Family("planted", 3, 3, "", alone=alone),))
     before = {number: signal.getsignal(number) for number in command.SIGNALS}
-    try:
-        assert command.main(["--only", "planted", "--folder", str(tmp_path)]) == command.STOPPED
-        assert len(done) == 1, "the round that ran came to its end, and no other began"
-        assert "still ending" in capsys.readouterr().out
-        assert command.main(["--only", "planted", "--folder", str(tmp_path)]) == 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    assert command.main(["--only", "planted", "--folder", str(tmp_path)]) == command.STOPPED
+    assert len(done) == 1, "the round that ran came to its end, and no other began"
+    assert command.STOPS in "".join(said) and command.STILL in "".join(said)
+    assert before == {number: signal.getsignal(number) for number in command.SIGNALS}
+    assert command.main(["--only", "planted", "--folder", str(tmp_path)]) == 0
     assert len(done) == 3
 
 

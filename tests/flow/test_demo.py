@@ -58,11 +58,11 @@ def test_the_demo_finds_the_failure_and_ctrl_c_ends_everything(tmp_path: Path) -
     port = free_port()
     command = demo(folder, "--embedded-broker", "--report", str(report_file), port=port)
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for_anomaly(port, 50)
+    wait_for_anomaly(port, 120)
     children = psutil.Process(run.pid).children(recursive=True)
     assert len(children) >= 4
     run.send_signal(signal.SIGINT)
-    said, _ = run.communicate(timeout=40)
+    said, _ = run.communicate(timeout=120)
     assert run.returncode == 0, said
     assert "Traceback" not in said
     assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE], said

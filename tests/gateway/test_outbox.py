@@ -246,6 +246,7 @@ def test_a_retyped_tag_gets_a_new_alias_and_the_old_one_lives_on_while_its_batch
     back.close(clean=True)
 
 
+@pytest.mark.no_cover
 def test_when_space_is_short_confirmed_batches_go_first_then_the_oldest_with_a_record(tmp_path: Path) -> None:
     file = opened(tmp_path / "o.db", limit=1_000_000)
     made: list[Batch] = []

@@ -15,6 +15,7 @@ from tests.gateway.field import FAN, block
 from tests.gateway.outboxes import T0, commit, commit_at, confirm, content, on_disk, opened, records, waiting
 from wire.block import Block, Quality, Reason
 
+pytestmark = pytest.mark.no_cover
 LIMIT = 1_000_000
 
 

@@ -50,6 +50,11 @@ devices:
     return path
 
 
+def told(change: str) -> list[tuple[int, str]]:
+    """What `reload` may say. On a busy machine the gateway has seen the change of the file before it is asked."""
+    return [(0, f"reloaded: {change}\n"), (0, "reloaded: no line changed\n")]
+
+
 async def status(site: Path) -> dict[str, Any]:
     return await ask(site.parent / "outbox.db", {"cmd": "status"})
 
@@ -72,8 +77,7 @@ async def test_only_the_line_that_changed_restarts_and_the_births_follow(mosquit
             await asyncio.sleep(0.3)
             site_at(tmp_path, mosquitto.url, (a, b), f"[{COUNT.replace('uint16', 'int16')}, {FLOW}]")
             code, out, err = await output("reload", str(site))
-            # On a busy machine the gateway has seen the change of the file before it is asked.
-            assert (code, out) in ((0, "reloaded: changed lines: b\n"), (0, "reloaded: no line changed\n")), err
+            assert (code, out) in told("changed lines: b"), err
             await h.until(lambda: len(h.of("DBIRTH", "fan")) > len(h.of("NBIRTH")) - 1 and len(h.of("NBIRTH")) > 1)
             names = [m.name for m in h.of("DBIRTH", "fan")[-1].payload.metrics]
             (old,) = [name for name in names if name is not None and name.startswith("count@")]
@@ -101,14 +105,14 @@ async def test_lines_come_and_go_and_a_device_that_is_gone_says_ddeath(mosquitto
             kept = [line for line in text.splitlines() if "name: b" not in line and "id: fan" not in line]
             site.write_text("\n".join(kept))
             code, out, err = await output("reload", str(site))
-            assert (code, out) == (0, "reloaded: removed lines: b\n"), err
+            assert (code, out) in told("removed lines: b"), err
             await h.until(lambda: bool(h.of("DDEATH", "fan")))
             assert set((await status(site))["lines"]) == {"a"}
             assert {r["device"] for r in (await ask(tmp_path / "outbox.db", {"cmd": "latest"}))["readings"]} == {"pump"}
             site.write_text(text)
             births = len(h.of("DBIRTH", "fan"))
             code, out, err = await output("reload", str(site))
-            assert (code, out) == (0, "reloaded: added lines: b\n"), err
+            assert (code, out) in told("added lines: b"), err
             await h.until(lambda: len(h.of("DBIRTH", "fan")) > births)
             count = h.samples
             await h.until(lambda: h.samples > count + 10)

@@ -69,7 +69,8 @@ async def trouble(folder: Path, found: Broker, caplog: pytest.LogCaptureFixture)
         assert (r.uplink.counters["sessions"], (await r.outbox.pending())[0]) == (0, 1), "sampling goes on"
         told = [x for x in caplog.records if x.name == "gateway.uplink"]
         assert [(x.getMessage(), x.__dict__["next_try_s"]) for x in told] == [("broker refuses this gateway", 60.0)]
-        assert not [x for x in caplog.records if x.exc_info]
+        # asyncio may tell that paho's thread asks to be told of a socket that is closed already.
+        assert not [x for x in caplog.records if x.exc_info and x.name != "asyncio"]
         return r.uplink.trouble
 
 

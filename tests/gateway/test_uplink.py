@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from gateway.config.convert import Broker, OutboxSettings
 from gateway.outbox.store import Outbox
 from gateway.resend import ResendWindow
 from gateway.sink import OutboxSink
+from gateway.supervise import supervised
 from gateway.uplink import Uplink
 from tests.gateway.field import FAN, LINES, PUMP, TAGS, block, taken
 from tests.gateway.host import Host, host
 from tests.servers import Mosquitto, free_port
 from wire.block import Block, Quality, Reason
 from wire.delivery import BATCH, CONFLICT, REBIRTH, REFILL, WITHOUT_ALIAS
+from wire.errors import UplinkDown
 from wire.ids import NodeId
 from wire.tag import Asset, Datatype, Tag
 from wire.thinned import REPLACES
@@ -482,3 +485,40 @@ async def test_a_backlog_that_is_handed_over_many_at_a_time_keeps_the_order_of_i
         numbers = [x.tag.number for x in h.batches("pump") if x.historical and x.tag]
         first_said = list(dict.fromkeys(numbers))  # a slow host's confirmation may come after a resend
         assert len(first_said) == 300 and first_said == sorted(first_said)
+
+
+async def test_a_cancellation_that_a_failing_session_has_swallowed_ends_the_uplink(
+    mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a TaskGroup of Python 3.11 does whose child has failed already: the host goes and so does the gateway."""
+
+    async def session(self: Uplink) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise UplinkDown("host gaugeline is offline") from None
+
+    async with rig(tmp_path, mosquitto.port) as r:
+        monkeypatch.setattr(Uplink, "_session", session)
+        running = asyncio.create_task(r.uplink.run())
+        await asyncio.sleep(0.05)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=60)
+        assert running in done and running.cancelled()
+
+
+async def test_work_that_fails_in_the_moment_of_its_end_is_not_started_again() -> None:
+    restarts, started = Counter[str](), asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise RuntimeError("in the moment of the end") from None
+
+    running = asyncio.create_task(supervised("work", work, restarts))
+    await started.wait()
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=60)
+    assert running in done and running.cancelled() and not restarts

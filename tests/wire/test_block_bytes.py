@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,7 @@ def value_of(datatype: Datatype) -> st.SearchStrategy[Value]:
     return st.integers(-(1 << 63) if datatype is Datatype.INT64 else 0, (1 << 63) - 1)
 
 
+@pytest.mark.no_cover
 @given(blocks())
 @settings(max_examples=300)
 def test_columns_give_the_bytes_that_samples_give(given: tuple[TagTable, dict[str, int], list[Block]]) -> None:

@@ -90,6 +90,7 @@ def typed(events: Sequence[Event]) -> list[object]:
     return [[repr(tuple(e.samples)), e._replace(samples=())] if isinstance(e, Data) else e for e in events]
 
 
+@pytest.mark.no_cover
 @given(messages())
 def test_any_message_gives_the_same_either_way(said: Said) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -102,6 +103,7 @@ def test_any_message_gives_the_same_either_way(said: Said) -> None:
     assert batch_digest(NODE, "pump", data.batch.epoch, data.batch.number, list(data.samples)) == data.batch.digest
 
 
+@pytest.mark.no_cover
 @settings(max_examples=150)
 @given(messages(), st.data())
 def test_any_damage_gives_the_same_either_way(said: Said, draws: st.DataObject) -> None:
