@@ -23,6 +23,8 @@ from wire.ids import NodeId
 MOST_BYTES = 4_000_000
 """Of one body before packing; InfluxDB Cloud and 3.x refuse more than 5 MB and 10 MB."""
 MOST_LINES = 10_000
+CONNECTIONS = 2
+"""The server takes one body in while the next one is built, packed and sent."""
 
 _MS = 1_000_000  # ns; bound times are nanoseconds
 
@@ -64,8 +66,7 @@ class InfluxStore:
         whole: dict[int, Batch] = {}  # what is left of a batch -> the batch
         if self._http.retention_ms is not None:
             batches = [self._young(b, self._http.retention_ms, whole, refused) for b in batches]
-        # Two at a time: the server takes one in while the other one is built, packed and sent.
-        busy = asyncio.Semaphore(2)
+        busy = asyncio.Semaphore(CONNECTIONS)
 
         async def one(pieces: list[_Piece]) -> list[Refused]:
             async with busy:
