@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -150,6 +151,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--profile", default="", help="a file for py-spy's stacks of the host; nothing is kept")
     asked = parser.parse_args(arguments)
     figures: dict[str, object] = {"metrics_a_message": asked.tags, "samples_each": asked.samples}
+    figures["load_of_the_machine_before"] = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as name:
         for kind in asked.store or STORES:
             folder = Path(name) / kind
