@@ -17,7 +17,7 @@ from cloud.archive.marks import DayMarks
 from cloud.audit import Audit
 from cloud.backup.make import Backups
 from cloud.collector import Collector
-from cloud.config import Config, DuckDbFile
+from cloud.config import Config, DuckDbFile, InfluxBucket, InfluxV1
 from cloud.costs.tariff import Tariff
 from cloud.costs.tariff_file import load_tariff
 from cloud.dead_letters import DeadLetters
@@ -38,6 +38,7 @@ from cloud.state.place import PostgresDb
 from cloud.stats import Stats
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
+from cloud.store.influx_client import InfluxServer
 from cloud.store.influx_http import InfluxHttp
 from cloud.store.port import TelemetryStore
 from cloud.window import WindowAuditor
@@ -61,8 +62,19 @@ def stores(config: Config, state: StateDb) -> Kept:
     if isinstance(choice, DuckDbFile):
         embedded = EmbeddedStore(choice.path)
         return Kept(embedded, EmbeddedLedger(embedded.file))
-    http = InfluxHttp(choice.url, choice.database, choice.username, choice.password)
-    return Kept(InfluxStore(http), SqlLedger(state))
+    return Kept(InfluxStore(influx_server(choice)), SqlLedger(state))
+
+
+def influx_server(choice: InfluxV1 | InfluxBucket) -> InfluxServer:
+    if isinstance(choice, InfluxV1):
+        return InfluxHttp(
+            choice.url, choice.database, choice.username, choice.password,
+            ca_file=choice.ca_file, retention_days=choice.retention_days,
+        )  # fmt: skip
+    from cloud.store.influx_v2 import Bucket, InfluxV2  # its library takes half a second to load
+
+    bucket = Bucket(choice.url, choice.bucket, choice.org, choice.token, choice.ca_file)
+    return InfluxV2(bucket, retention_days=choice.retention_days)
 
 
 async def run(config: Config) -> None:

@@ -23,12 +23,15 @@ Collects what gateways publish, stores it, confirms it to them, and shows it.
       broker on this machine, samples in ./gaugeline.duckdb, page at http://127.0.0.1:8080
   gaugeline cloud run --broker mqtt://192.168.1.10 --store influxdb+v1://127.0.0.1:8086/gaugeline
       samples in InfluxDB 1.x; the database is made when it is missing
+  gaugeline cloud run --store 'influxdb://127.0.0.1:8086/?org=plant&bucket=gaugeline&token_file=token'
+      samples in InfluxDB 2.x, 3.x or Cloud; influxdb+v1+https:// and influxdb+https:// for TLS
   gaugeline cloud run --config cloud.yaml
       the same settings in a file: broker, store, state, http, host_id, tariff, groups,
       standby ({name: ..., lease_s: 5}), reorder_s (2: how long a message waits for one before it), forget_after_days,
       archive: {path: FOLDER, after_days: 1} (Parquet, see `gaugeline cloud archive --help`);
       broker, store and state may be
-      {url: ..., username: ..., password_file: ...}, a broker at mqtts:// also with ca_file, certificate_file, key_file
+      {url: ..., username: ..., password_file: ...}, a broker at mqtts:// also with ca_file, certificate_file, key_file,
+      a store at InfluxDB also with token_file, ca_file, retention_days
   gaugeline cloud run --config cloud.yaml --state postgresql://gaugeline@db/gaugeline --standby host-a
       one of two hosts with one host id: the state's lease says which one is active, the other one waits
       (docs/standby.md); needs PostgreSQL and InfluxDB
@@ -45,7 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--config", metavar="FILE", type=Path, help="settings in YAML; options overrule them")
     run.add_argument("--broker", metavar="URL", help="mqtt[s]://[user:password@]HOST[:PORT] (mqtt://127.0.0.1:1883)")
     run.add_argument(
-        "--store", metavar="STORE", help="duckdb:FILE or influxdb+v1://HOST:PORT/DATABASE (duckdb:gaugeline.duckdb)"
+        "--store",
+        metavar="STORE",
+        help="duckdb:FILE, influxdb+v1://HOST:PORT/DATABASE or influxdb://HOST:PORT/?org=…&bucket=…&token_file=FILE"
+        " (duckdb:gaugeline.duckdb)",
     )
     run.add_argument(
         "--state",

@@ -41,6 +41,7 @@ PAUSE_S = 0.02  # of a gateway whose window is full, which sends again once it h
 LONGEST_PAUSE_S = 10.0
 TICK_S = 0.1
 FLUSH_S = 2.0
+MOST_UNSAID = 2  # rounds that are stored and not yet confirmed
 
 
 class Collector:
@@ -79,6 +80,7 @@ class Collector:
         self._link: HostLink | None = None
         self._reorder_ms = reorder_ms
         self._session = HostSession(reorder_ms)
+        self._stored: asyncio.Queue[Sorted] = asyncio.Queue(MOST_UNSAID)  # rounds to confirm, in order
         self._offers: list[NodeId] = []  # gateways that were born offering compressed data
         self.writing = asyncio.Lock()
 
@@ -108,6 +110,7 @@ class Collector:
                 tasks.create_task(self._again_and_again("broker", self._listen), name="collector[listen]")
                 tasks.create_task(self._tick(), name="collector[tick]")
                 tasks.create_task(self._again_and_again("store", self._keep), name="collector[keep]")
+                tasks.create_task(self._again_and_again("state", self._confirm_all), name="collector[confirm]")
                 tasks.create_task(self._again_and_again("state", self._keep_house), name="collector[house]")
         finally:
             try:
@@ -187,8 +190,7 @@ class Collector:
                 self._pending.put_back(found)
                 raise
             self._pending.put_back(done.later)
-            await self._duty.check()
-            await self._confirm(done)
+            await self._stored.put(done)
 
     async def _round(self, found: list[Data]) -> Sorted:
         async with self.writing:
@@ -217,12 +219,18 @@ class Collector:
         self._stats.counters["batches_stored"] += len(keyed)
         self._stats.counters["dead_letters"] += len(done.letters) + len(refused)
         stamps = chain.from_iterable(fields_of(b.samples).stamps for b in done.batches if not b.historical)
-        live = [float(committed_ms - ts_ms) for ts_ms in stamps]
-        self._stats.latency_ms.add(live)
+        self._stats.latency_ms.add([float(committed_ms - ts_ms) for ts_ms in stamps])
         if refused or done.letters:
             why = (refused[0].why if refused else done.letters[0].why)[:200]
             level = logging.WARNING if self._hearing.first(f"dead letter {why[:60]}") else logging.DEBUG
             log.log(level, "dead letters", extra={"samples": len(refused) + len(done.letters), "first": why})
+
+    async def _confirm_all(self) -> None:
+        """Beside the next round, which the database takes in meanwhile."""
+        while True:
+            done = await self._stored.get()
+            await self._duty.check()
+            await self._confirm(done)
 
     async def _confirm(self, done: Sorted) -> None:
         """Whoever does not hear it sends again, and is confirmed again."""

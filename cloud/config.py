@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cloud.broker import Broker, parse_broker
 from cloud.state.place import PostgresDb, StateChoice, parse_state
+from cloud.store.choice import DuckDbFile as DuckDbFile
+from cloud.store.choice import InfluxBucket as InfluxBucket
+from cloud.store.choice import InfluxV1 as InfluxV1
+from cloud.store.choice import StoreChoice, parse_store
 from cloud.tls import read_problems
 from wire.certificates import TlsFiles
 from wire.errors import ConfigError
@@ -22,22 +25,6 @@ from wire.ids import check_id
 EXAMPLE_TARIFF = Path(__file__).parent / "costs" / "tariffs" / "example.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class DuckDbFile:
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class InfluxV1:
-    """InfluxDB 1.x. url: http://host:port."""
-
-    url: str
-    database: str
-    username: str = ""
-    password: str = ""
-
-
-StoreChoice = DuckDbFile | InfluxV1
 LEASE_S, LEAST_LEASE_S = 5.0, 1.0
 
 
@@ -79,22 +66,6 @@ class Config:
     groups: tuple[str, ...] = ()
     standby: Standby | None = None
     archive: ArchiveChoice | None = None
-
-
-def parse_store(text: str, folder: Path) -> StoreChoice:
-    """Raises ConfigError when the text names no store that we have."""
-    if text.startswith("duckdb:") and len(text) > len("duckdb:"):
-        return DuckDbFile(folder / text.removeprefix("duckdb:"))
-    try:
-        parts = urlsplit(text)
-        port = parts.port or 8086
-    except ValueError as fault:
-        raise ConfigError(f"{text!r}: {fault}") from fault
-    database = unquote(parts.path.removeprefix("/"))
-    if parts.scheme != "influxdb+v1" or not parts.hostname or not database:
-        raise ConfigError(f"{text!r}: write duckdb:FILE or influxdb+v1://HOST:PORT/DATABASE")
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return InfluxV1(f"http://{parts.hostname}:{port}", database, user, password)
 
 
 def parse_http(text: str) -> tuple[str, int]:
@@ -143,13 +114,18 @@ def _broker(value: Any, folder: Path) -> Broker:
     return replace(found, tls=files)
 
 
+_STORE_KEYS = ("token_file", "ca_file", "retention_days")
+
+
 def _store(value: Any, folder: Path) -> StoreChoice:
-    url, username, password = _secret(value, folder)
-    found = parse_store(url, folder)
+    url, username, password = _secret(value, folder, _STORE_KEYS)
+    beside = value if isinstance(value, Mapping) else {}
+    found = parse_store(url, folder, {key: beside[key] for key in _STORE_KEYS if key in beside})
     if isinstance(found, InfluxV1):
         return replace(found, username=username or found.username, password=password or found.password)
     if username or password:
-        raise ConfigError("a DuckDB file has no user and password")
+        has = "a DuckDB file has" if isinstance(found, DuckDbFile) else "InfluxDB 2.x and newer have a token_file and"
+        raise ConfigError(f"{has} no user and password")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +117,7 @@ class InfluxDB(Server):
     """InfluxDB 1.x on free ports, with its folders below `folder`."""
 
     rpc_port: int = 0
+    http: str = ""  # more lines of the section [http]
 
     @property
     def url(self) -> str:
@@ -127,13 +130,15 @@ class InfluxDB(Server):
             f'reporting-disabled = true\nbind-address = "127.0.0.1:{self.rpc_port}"\n'
             f'[meta]\n  dir = "{self.folder}/meta"\n'
             f'[data]\n  dir = "{self.folder}/data"\n  wal-dir = "{self.folder}/wal"\n  query-log-enabled = false\n'
-            f'[http]\n  bind-address = "127.0.0.1:{self.port}"\n  log-enabled = false\n'
+            f'[http]\n  bind-address = "127.0.0.1:{self.port}"\n  log-enabled = false\n{self.http}\n'
             "[monitor]\n  store-enabled = false\n"
         )
         return [program("influxd"), "-config", str(config)]
 
     def wait_ready(self) -> None:
         super().wait_ready()
+        if "https-enabled" in self.http:
+            return  # it listens once it serves
         until = time.monotonic() + 20
         while True:
             try:
@@ -233,3 +238,23 @@ def _postgres_program(name: str) -> str:
     """Debian keeps every version in a folder of its own, outside the PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda p: float(p.parts[4]))
     return str(found[-1]) if found else program(name)
+
+
+class VictoriaMetrics(Server):
+    """VictoriaMetrics, which takes the writes of InfluxDB 2; it keeps everything."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        where = [f"-httpListenAddr=127.0.0.1:{self.port}", f"-storageDataPath={self.folder}/data"]
+        return [program("victoria-metrics"), *where, "-retentionPeriod=100y", "-loggerLevel=WARN"]
+
+    def exported(self) -> list[dict[str, Any]]:
+        """Every series that it holds, by its own export API: {"metric": {…}, "values": […], "timestamps": […]}."""
+        with urllib.request.urlopen(f"{self.url}/internal/force_flush", timeout=10):
+            pass
+        everything = urllib.parse.urlencode({"match[]": '{__name__!=""}'})
+        with urllib.request.urlopen(f"{self.url}/api/v1/export?{everything}", timeout=10) as answer:
+            return [json.loads(line) for line in answer]

@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from cloud.config import Config, InfluxV1
+from cloud.config import Config, DuckDbFile, InfluxBucket, InfluxV1
 from cloud.state.db import StateDb
 from cloud.state.place import PostgresDb
 from cloud.store.embedded import EmbeddedStore
@@ -101,15 +101,22 @@ class Backups:
 def also(config: Config) -> list[str]:
     """What else belongs to a backup of this host, in words."""
     words = []
-    if isinstance(config.store, InfluxV1):
+    if not isinstance(config.store, DuckDbFile):
         words.append(
-            f"the samples are in InfluxDB and not in this backup: run `influxd backup -portable -database"
-            f" {config.store.database} DIR` on its machine right after this one, and restore both together"
+            f"the samples are in InfluxDB and not in this backup: run `{_influx_backup(config.store)}` on its machine"
+            " right after this one, and restore both together"
         )
     if config.archive is not None:
         words.append("the archive is not in this backup: copy its folder, which never changes a file that it names")
     words.append("cloud.yaml, the tariff and password files are yours: keep a copy of them")
     return words
+
+
+def _influx_backup(store: InfluxV1 | InfluxBucket) -> str:
+    """The server's own command. 2.x: docs.influxdata.com/influxdb/v2/admin/backup-restore/backup."""
+    if isinstance(store, InfluxV1):
+        return f"influxd backup -portable -database {store.database} DIR"
+    return f"influx backup --bucket {store.bucket} DIR"
 
 
 def _make_room(target: Path, temporary: Path) -> None:
@@ -123,10 +130,8 @@ def _make_room(target: Path, temporary: Path) -> None:
 
 def _with_its_own_tools(state: PostgresDb, config: Config) -> str:
     first = f"the state is in PostgreSQL: run `pg_dump --format=custom --file=state.dump --dbname={state}`"
-    if isinstance(config.store, InfluxV1):
-        return (
-            f"{first}, then `influxd backup -portable -database {config.store.database} DIR`, and restore both together"
-        )
+    if not isinstance(config.store, DuckDbFile):
+        return f"{first}, then `{_influx_backup(config.store)}`, and restore both together"
     return f"{first} while this host is stopped, copy {config.store.path} too, and restore both together"
 
 

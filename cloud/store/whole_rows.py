@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from cloud.store.duck_file import DuckFile
-from cloud.store.influx_http import InfluxHttp
-from cloud.store.line_protocol import NODE_ITSELF
+from cloud.store.influx_client import InfluxServer
+from cloud.store.line_protocol import NODE_ITSELF, USUAL
 from wire.ids import NodeId
 
 DAY_MS = 86_400_000
@@ -204,7 +204,7 @@ async def duck_days(file: DuckFile) -> dict[DayId, int]:
     return {DayId(group, int(day)): int(n) for group, day, n in rows}
 
 
-async def influx_rows(http: InfluxHttp, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[pa.RecordBatch]:
+async def influx_rows(http: InfluxServer, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[pa.RecordBatch]:
     """Raises StoreDown."""
     where, bound = _where(of, from_ms, to_ms)
     found = await http.query(
@@ -240,12 +240,14 @@ def _batch(tags: list[TagId], rows: Mapping[str, list[Any]]) -> pa.RecordBatch:
     rank = np.repeat(np.arange(len(tags)), [len(rows.get(t.tag, ())) for t in tags])
     columns = zip(*(row for t in tags for row in rows.get(t.tag, ())), strict=True)
     facts = {name: list(column) for name, column in zip(_FACTS, columns, strict=True)} if len(rank) else {}
-    if facts:  # JSON shows a large float as an integer
+    if facts:  # JSON shows a large float as an integer; what is usual is left out of a line
         facts["value"] = [None if v is None else float(v) for v in facts["value"]]
+        facts["datatype"] = [int(USUAL) if v is None else v for v in facts["datatype"]]
+        facts["reason"] = [0 if v is None else v for v in facts["reason"]]
     return batch_of(tags, rank, facts or {name: [] for name in _FACTS})
 
 
-async def influx_days(http: InfluxHttp, now_ms: int) -> dict[DayId, int]:
+async def influx_days(http: InfluxServer, now_ms: int) -> dict[DayId, int]:
     """Rows of every day up to a year from now. Raises StoreDown."""
     found = await http.query(
         'SELECT count("quality") FROM "sample" WHERE time >= 0 AND time < $to GROUP BY "group", time(1d) fill(none)',

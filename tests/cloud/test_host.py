@@ -13,7 +13,7 @@ import pytest
 from cloud.app import application, stores
 from cloud.broker import Broker
 from cloud.cli import main
-from cloud.config import Config, DuckDbFile, InfluxV1, Standby, load_config
+from cloud.config import Config, DuckDbFile, InfluxBucket, InfluxV1, Standby, load_config
 from cloud.front import listening
 from cloud.state.db import StateDb
 from cloud.state.place import PostgresDb
@@ -77,13 +77,24 @@ def test_all_problems_at_once_with_file_line_and_key(tmp_path: Path) -> None:
         ("broker: {url: 'mqtt://x', password_file: nowhere}", "password_file"),
         ("store: influxdb+v1://x:port/y", "1: store"),
         ("store: influxdb+v1://x", "write duckdb:FILE"),
+        ("store: influxdb://x/?org=o", "names no bucket"),
+        ("store: influxdb://x/plant?bucket=b", "names no bucket"),
+        ("store: influxdb://me:secret@x/?bucket=b", "want a token, from a file"),
+        ("store: influxdb://x/?bucket=b&token=secret", "unknown token; there are: org, bucket, token_file"),
+        ("store: {url: 'influxdb://x/?bucket=b', token_file: nowhere}", "token_file: .*nowhere"),
+        ("store: {url: 'influxdb://x/?bucket=b', token_file: cloud.yaml}", "must hold the token and nothing else"),
+        ("store: {url: 'influxdb://x/?bucket=b', username: me}", "have a token_file and no user"),
+        ("store: {url: 'influxdb+https://x/?bucket=b', ca_file: nowhere}", "ca_file: .*nowhere is not there"),
+        ("store: influxdb+v1://x/y?retention_days=0", "retention_days: '0': a number of days"),
+        ("store: influxdb+v1://x/y?org=o", "unknown org; there are: ca_file, retention_days"),
+        ("store: {url: 'duckdb:x', retention_days: 3}", "a DuckDB file has no retention_days"),
         ("store: 'duckdb:'", "write duckdb:FILE"),
         ("reorder_s: 0", "1: reorder_s: 0: seconds are wanted"),
         ("reorder_s: yes", "seconds are wanted"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, problem: str) -> None:
-    (tmp_path / "cloud.yaml").write_text(text)
+    (tmp_path / "cloud.yaml").write_text(f"{text}\n# two lines\n")
     with pytest.raises(ConfigError, match=problem):
         load_config(tmp_path / "cloud.yaml", {})
 
@@ -143,9 +154,42 @@ def test_settings_of_state_groups_and_standby(tmp_path: Path) -> None:
     assert "very secret" not in f"{first}"
 
 
+@pytest.mark.parametrize(
+    ("text", "store"),
+    [
+        ("influxdb+v1://db/plant", InfluxV1("http://db:8086", "plant")),
+        ("influxdb+v1+https://[::1]:9/a?retention_days=90", InfluxV1("https://[::1]:9", "a", retention_days=90)),
+        ("influxdb://db/?bucket=b&org=my%20plant", InfluxBucket("http://db:8086", "b", "my plant")),
+        ("influxdb+https://eu/?bucket=b&token_file=t", InfluxBucket("https://eu:443", "b", "", "s3")),
+        (
+            "{url: 'influxdb://db:1/?bucket=b', token_file: t, retention_days: 7}",
+            InfluxBucket("http://db:1", "b", "", "s3", None, 7),
+        ),
+    ],
+)
+def test_each_store_is_one_line(tmp_path: Path, text: str, store: InfluxV1 | InfluxBucket) -> None:
+    (tmp_path / "t").write_text("s3\n")
+    (tmp_path / "cloud.yaml").write_text(f"store: {text}\n")
+    assert load_config(tmp_path / "cloud.yaml", {}).store == store
+
+
+def test_the_store_of_the_docs_is_a_valid_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
+    for name in ("token", "plant-ca.crt"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "cloud.yaml").write_text(block)
+    store = load_config(tmp_path / "cloud.yaml", {}).store
+    url = "https://influx.plant.example:8086"
+    assert store == InfluxBucket(url, "gaugeline", "plant", "x", tmp_path / "plant-ca.crt", 400)
+
+
 def test_the_composition_root_picks_the_store(tmp_path: Path) -> None:
     kept = stores(Config(store=InfluxV1("http://x:1", "db")), StateDb(tmp_path / "s.db"))
     assert isinstance(kept.store, InfluxStore)
+    kept = stores(Config(store=InfluxBucket("http://x:1", "b")), StateDb(tmp_path / "s.db"))
+    assert isinstance(kept.store, InfluxStore)
+    assert "bucket b" in kept.store.about
 
 
 def test_an_address_that_is_not_ours_is_told() -> None:
