@@ -46,7 +46,7 @@ def reading_json(tag: Tag, sample: Sample) -> Reading:
 async def read_site(site: Site, cycles: int) -> AsyncIterator[Reading]:
     """One Reading a tag and cycle, from the lines themselves; from the running gateway when one owns them."""
     try:
-        with sole_owner(site.outbox.path):
+        with sole_owner(site.outbox.path, looks=True):
             memory = IllegalFile(illegal_path(site.outbox.path))
             async for _, block in read_cycles(site.lines, cycles, now_ms, memory):
                 for tag, sample in zip(block.tags, block.samples(), strict=True):

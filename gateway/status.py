@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -22,13 +23,23 @@ _LONGEST = 100
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
+_LOOKS = " looks"
+LOOK_S = 10.0
+"""How long a command that looks into the outbox of no running gateway is waited for."""
+_SURE_S = 0.2  # whoever has just taken the lock has not written its name into it yet
+
+
 class Busy(ConfigError):
     """Another process owns the outbox."""
 
 
 @contextmanager
-def sole_owner(outbox: Path) -> Iterator[None]:
-    """Holds the lock file. Raises Busy when a gateway runs on this outbox, StoreFull when it cannot be made."""
+def sole_owner(outbox: Path, looks: bool = False) -> Iterator[None]:
+    """Holds the lock file. looks: a command that only looks; a gateway that starts meanwhile waits for it.
+
+    Raises Busy when a gateway runs on this outbox, or a command looks into it for longer than LOOK_S; StoreFull when
+    the lock file cannot be made.
+    """
     lock = outbox.with_name(outbox.name + ".lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -36,16 +47,31 @@ def sole_owner(outbox: Path) -> Iterator[None]:
     except OSError as fault:
         raise StoreFull(f"{lock} cannot be opened: {fault.strerror}; check outbox.path in site.yaml") from fault
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            raise Busy(f"a gateway (pid {pid}) runs on {outbox} already; stop it first, or ask it") from fault
+        _locked(handle, outbox, 0.0 if looks else _SURE_S)
         os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        os.pwrite(handle, f"{os.getpid()}{_LOOKS if looks else ''}".encode(), 0)
         yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int, outbox: Path, sure_s: float) -> None:
+    began_s = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as fault:
+            name = os.pread(handle, 40, 0).decode("ascii", "replace")
+            looks = name.endswith(_LOOKS) or not name
+            if time.monotonic() - began_s >= (LOOK_S if looks else sure_s):
+                pid = name.removesuffix(_LOOKS) or "unknown"
+                raise Busy(
+                    f"a command (pid {pid}) has looked into {outbox} for {LOOK_S:g} s; stop it, or wait for its end"
+                    if looks
+                    else f"a gateway (pid {pid}) runs on {outbox} already; stop it first, or ask it"
+                ) from fault
+        time.sleep(0.02)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ _UNIT = ("polls", "answers", "timeouts", "garbled", "refused")
 async def status_of(site: Site) -> dict[str, Any]:
     """Raises ConfigError when no gateway runs and none has ever run, or when the one that runs does not answer."""
     try:
-        with sole_owner(site.outbox.path):
+        with sole_owner(site.outbox.path, looks=True):
             from gateway.outbox.inspect import stored_status
 
             status = stored_status(site)

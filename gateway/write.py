@@ -98,7 +98,7 @@ async def write_now(site: Site, target: str, text: str) -> dict[str, Any]:
     """Through the running gateway; on a line opened for it only when none runs. Raises ConfigError."""
     prepared(site, target, text)
     try:
-        with sole_owner(site.outbox.path):
+        with sole_owner(site.outbox.path, looks=True):
             return await written(site, target, text, user(os.getuid()), _on_a_line_of_its_own)
     except Busy:
         said = await ask(site.outbox.path, {"cmd": "write", "tag": target, "value": text})

@@ -25,13 +25,7 @@ from psycopg import sql
 
 from cloud.state.place import PostgresDb
 
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from firmware_sim.demo.processes import free_port as free_port
 
 
 def program(name: str) -> str:

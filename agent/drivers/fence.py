@@ -142,11 +142,18 @@ class Fence:
         if len({pending[i].size for i in fits}) > 1:
             self._refusing.add(unit_id)
             return "late"
+        ghosts = self._ghosts.setdefault(unit_id, [])
+        # A refusal bears no size: that of a ghost may be meant. Then an answer to this request may still come.
+        doubtful = refused and any(g.function == function and g.size != pending[fits[0]].size for g in ghosts)
+        if doubtful and self._overtaking:
+            self._refusing.add(unit_id)
+            return "late"
         ours = self._live == unit_id and fits[-1] == len(pending) - 1
         # A ghost of this shape may be meant as well: then the younger one, which is still to come, is the ghost now.
-        ghosts = self._ghosts.setdefault(unit_id, [])
         same = [i for i, g in enumerate(ghosts) if g[:2] == pending[fits[0]][:2]]
-        if same:
+        if doubtful:
+            ghosts.append(pending[fits[0]])
+        elif same:
             ghosts[same[0]] = pending[fits[0]]
         # Of a fence that was asked several times the first may be meant. What was asked before it will not be answered
         # any more, unless something let it be overtaken.

@@ -79,7 +79,7 @@ async def outbox(site: Site, arguments: argparse.Namespace) -> int:
     asked = {name: value for name, value in vars(arguments).items() if name not in ("site", "command", "json")}
     asked = {**asked, "what": asked["what"] or "summary"}
     try:
-        with sole_owner(site.outbox.path):
+        with sole_owner(site.outbox.path, looks=True):
             found = read_file(site.outbox.path, asked, time.time_ns() // 1_000_000)
     except Busy:
         found = await ask(site.outbox.path, {"cmd": "outbox", **asked})

@@ -151,6 +151,72 @@ def test_no_value_is_anothers_where_a_unit_gives_nothing_beside_its_tags(plan) -
                 break
 
 
+LEDGE = [Span("holding", 10, 2), Span("holding", 20, 2), Span("holding", 30, 5), Span("input", 10, 2)]
+
+
+@pytest.mark.no_cover
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.sampled_from(LEDGE), st.lists(bridge_deeds, min_size=8, max_size=8)), max_size=40))
+def test_no_value_is_anothers_where_refusals_are_overtaken_too(plan) -> None:  # type: ignore[no-untyped-def]
+    """A unit refuses what reaches beyond five registers from a round address: so do some wider requests."""
+    fence, unanswered, now_s = Fence(), list[tuple[Span, float]](), 0.0
+
+    def refuses(span: Span) -> bool:
+        return span.address % 10 + span.count > 5
+
+    def exchange(span: Span, deeds: list[list[int]], fencing: bool) -> str:
+        def bridge_gives(which: list[int]) -> str:
+            for choice in which:
+                if choice < len(unanswered):
+                    old, _ = unanswered.pop(-1 - choice)
+                    if fence.heard(1, *shape(old), refuses(old)) == "ours":
+                        if refuses(old):
+                            return "refused"
+                        assert fencing or old == span, "another register's value was taken"
+                        return "value"
+            return ""
+
+        fence.asked(1, span, now_s)
+        unanswered.append((span, now_s))
+        if found := bridge_gives(deeds.pop()):
+            return found
+        fence.gave_up()
+        bridge_gives(deeds.pop())
+        return ""
+
+    for span, turns in plan:
+        now_s += 1.0
+        unanswered[:] = [(old, at_s) for old, at_s in unanswered if now_s - at_s < GHOST_S]
+        deeds = [*turns]
+        if fence.needed(1, span, now_s):
+            found = fence.choose(1, span)
+            if found is None or not exchange(found, deeds, True):
+                continue
+        while len(deeds) > 1 and (found := fence.widened(1, span)) is not None:
+            if exchange(found, deeds, False) != "refused" or found == span:
+                break
+            fence.refused(1, span, found)
+
+
+def test_a_refusal_that_may_be_an_earlier_requests_leaves_this_ones_answer_to_come() -> None:
+    fence, span = Fence(), Span("holding", 10, 2)
+    fence.asked(1, Span("holding", 10, 6), 0.0)
+    fence.gave_up()
+    assert fence.needed(1, Span("holding", 30, 6), 1.0)
+    fence.asked(1, Span("holding", 10, 1), 1.0)
+    assert fence.heard(1, 3, 2, False) == "ours"
+    fence.asked(1, Span("holding", 10, 3), 2.0)
+    assert fence.heard(1, 3, 0, True) == "ours", "nothing has overtaken anything so far"
+    fence.refused(1, span, Span("holding", 10, 3))
+    assert not fence.needed(1, span, 3.0)
+    found = fence.widened(1, span)
+    assert found is not None and found.count != 3, "the answer to those three may still come"
+    fence.asked(1, found, 3.0)
+    assert fence.heard(1, 3, 6, False) == "late"
+    assert fence.heard(1, 3, 0, True) == "late", "now it is known that answers overtake each other"
+    assert fence.heard(1, *shape(found), False) == "ours"
+
+
 def test_a_unit_that_gives_no_more_is_asked_in_two_parts_that_tear_no_value() -> None:
     fence, near, far = Fence(), Span("holding", 0, 8), Span("holding", 2000, 8)
     fence.asked(1, far, 0.0)

@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from agent.spec import Illegal
+from gateway import status
 from gateway.cli import main
 from gateway.config import load_site
 from gateway.illegal import IllegalFile, illegal_path
@@ -253,9 +255,34 @@ def test_the_lock_belongs_to_one_process_and_goes_with_it(tmp_path: Path) -> Non
         pass
     with sole_owner(path):
         pass
+    with sole_owner(path), pytest.raises(Busy, match="a gateway"), sole_owner(path, looks=True):
+        pass
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreFull, match="cannot be opened"), sole_owner(tmp_path / "file" / "o.db"):
         pass
+
+
+def test_a_gateway_waits_for_a_command_that_looks_into_its_outbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, looking, seen = tmp_path / "o.db", threading.Event(), threading.Event()
+
+    def look() -> None:
+        with sole_owner(path, looks=True):
+            looking.set()
+            seen.wait(60)
+
+    command = threading.Thread(target=look)
+    command.start()
+    assert looking.wait(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(status, "LOOK_S", 0.1)
+        with pytest.raises(Busy, match=f"a command .pid {os.getpid()}. has looked into"), sole_owner(path):
+            pass
+    threading.Timer(0.3, seen.set).start()
+    with sole_owner(path):
+        assert seen.is_set()
+    command.join(60)
 
 
 async def test_a_socket_in_a_deep_folder_is_reachable(

@@ -164,15 +164,14 @@ async def test_a_rebirth_repeats_the_births_with_the_same_bd_seq(mosquitto: Mosq
 
 
 async def test_live_goes_first_and_the_backlog_beside_it_as_historical(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    async with host(mosquitto.port, online=False) as h, rig(tmp_path, mosquitto.port) as r:
+    never = ResendWindow(first_s=600.0, min_s=600.0, max_s=600.0)
+    async with host(mosquitto.port, online=False) as h, rig(tmp_path, mosquitto.port, window=never) as r:
         for ts_ms in range(1, 301):
             await r.take(block(ts_ms))
         await h.state(True)
         await h.until(lambda: bool(h.batches("pump")))
-        began = time.monotonic()
         await r.take(block(1000, FAN))
         await h.until(lambda: bool(h.batches("fan")))
-        assert time.monotonic() - began < 2.0
         assert not h.batches("fan")[0].historical
         await r.all_confirmed()
         backlog = h.batches("pump")

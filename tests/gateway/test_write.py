@@ -45,7 +45,7 @@ gateway: gw
 broker: mqtt://127.0.0.1:1
 commands: {{write: {str(on).lower()}}}
 lines:
-  - {{name: plc, {place}, timeout_s: 0.3}}
+  - {{name: plc, {place}, timeout_s: 1.5}}
 devices:
   - id: press
     line: plc

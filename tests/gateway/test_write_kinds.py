@@ -150,7 +150,7 @@ async def test_only_the_bit_itself_is_changed_and_judged(on: bool) -> None:
     spec = point("b", "holding", 5, "bool", bit=2, writable=True)
     unit = device(spec)
     async with slave.tcp(plc) as port:
-        line = LineSpec("plc", "modbus-tcp", "127.0.0.1", port, timeout_s=0.3, devices=(unit,))
+        line = LineSpec("plc", "modbus-tcp", "127.0.0.1", port, timeout_s=1.5, devices=(unit,))
         driver = DRIVERS["modbus-tcp"](line, lambda: 5)
         outcome = await carry_out(driver, Write(unit, spec, encode(spec, "on" if on else "off")), lambda: 5)
         await driver.close()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tests.sparkplug import spoil
 from tests.sparkplug.edge_births import BIRTH, DATA, DBIRTH, births_of
-from tests.sparkplug.edge_messages import NEAR_MS
+from tests.sparkplug.edge_messages import REACTS_MS
 from tests.sparkplug.edge_sessions import DEATH, connects
 from tests.sparkplug.plant import SETPOINT
 from tests.sparkplug.recording import Event, Json, Recording
@@ -40,7 +40,7 @@ def ddata_bears_what_changed(rec: Recording) -> None:
     changed = rec.note("SETPOINT")
     told = [e for e, m in _live(rec, "setpoint") if m.get("intValue") == SETPOINT and e.device == "pump"]
     assert told
-    assert 0 <= told[0].at_ms - changed.at_ms < NEAR_MS
+    assert 0 <= told[0].at_ms - changed.at_ms < REACTS_MS
 
 
 def _is_live(m: Json, value: int) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from cloud.config import load_config
 from tests.sparkplug import spoil
-from tests.sparkplug.edge_messages import NEAR_MS
+from tests.sparkplug.edge_messages import NEAR_MS, REACTS_MS
 from tests.sparkplug.edge_metrics import FIELD_OF
 from tests.sparkplug.host_state import NCMD
 from tests.sparkplug.plant import STRANGE, VALUES
@@ -121,7 +121,7 @@ def a_gap_is_answered_when_the_time_is_over(rec: Recording) -> None:
     assert len(asked) == 1
     (late,) = [e for e in rec.after(rec.note("GAP"), before=asked[0]) if e.who == "witness" and e.type == "DDATA"
                and e.levels[3] == STRANGE[1]]  # fmt: skip
-    assert REORDER_MS * 0.9 <= asked[0].at_ms - late.at_ms < REORDER_MS + NEAR_MS
+    assert REORDER_MS * 0.9 <= asked[0].at_ms - late.at_ms < REORDER_MS + REACTS_MS
 
 
 @check("operational-behavior-host-reordering-success", spoil=spoil.put(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.sparkplug import spoil
-from tests.sparkplug.edge_messages import NEAR_MS
+from tests.sparkplug.edge_messages import NEAR_MS, REACTS_MS
 from tests.sparkplug.recording import STATE, Event, Json, Recording
 from tests.sparkplug.table import check
 
@@ -116,7 +116,7 @@ def the_birth_is_the_first_message_after_the_subscription(rec: Recording) -> Non
     for session, birth in zip(rec.sessions("host"), births(rec), strict=True):
         assert (birth.topic, birth.payload.get("online")) == (STATE, True)
         granted = next(e for e in session if e.kind == "SUBACK")
-        assert 0 <= birth.at_ms - granted.at_ms < NEAR_MS
+        assert 0 <= birth.at_ms - granted.at_ms < REACTS_MS
 
 
 def _where(e: Event) -> bool:
@@ -168,7 +168,7 @@ def an_own_offline_state_is_answered(rec: Recording) -> None:
         answer = next(e for e in mine[heard:] if e.up)
         assert answer.payload == {"online": True, "timestamp": will}
         assert (answer.qos, answer.retain) == (1, True)
-        assert answer.at_ms - mine[heard].at_ms < NEAR_MS
+        assert answer.at_ms - mine[heard].at_ms < REACTS_MS
 
 
 # The end
