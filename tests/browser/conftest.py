@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from cloud.web.build import build
 from firmware_sim.demo.chain import Chain, DemoSettings
@@ -28,6 +28,7 @@ SWITCHES = [
     "--disable-sync",
     "--no-first-run",
 ]
+PATIENCE_MS = 60_000  # for what is to come at all: how soon it comes is nothing that a busy machine could judge
 SCREENSHOTS = Path(__file__).parents[2] / "var" / "screenshots"
 
 
@@ -38,7 +39,8 @@ def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
         raise FileNotFoundError(f"{CHROMIUM} is not installed: run deploy/setup/servers.sh")
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES, timeout=PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         yield found
         found.close()
 
@@ -62,6 +64,7 @@ def look(browser: Browser) -> Iterator[Look]:
             timezone_id="America/New_York",  # a viewer far from the site
         )
         pages.append(page)
+        page.set_default_timeout(PATIENCE_MS)
         home = urlsplit(url).netloc
 
         def on_console(message: ConsoleMessage) -> None:

@@ -173,6 +173,7 @@ class Plant:
         self._tariff = load_tariff(EXAMPLE)
         self._number = 0
         self._spans: list[Anomaly] = []
+        self._was_off = False
         self._start_s = time.time()
         self._devices = points(lambda t: 40_000 + (t - self._start_s) * 42 / 3600)
         self._port = port or free_port()
@@ -243,11 +244,11 @@ class Plant:
             self.live.update(NODE, device, samples)
             self._pending.append((device, samples))
         if off:
-            last = self._spans[-1] if self._spans else None
-            if last is not None and at_ms - last.to_ms <= 4 * STEP_MS:
-                self._spans[-1] = Anomaly("machine-1", last.from_ms, at_ms)
+            if self._was_off:  # whatever time went by between two readings: it was off at both
+                self._spans[-1] = Anomaly("machine-1", self._spans[-1].from_ms, at_ms)
             else:
                 self._spans.append(Anomaly("machine-1", at_ms, at_ms))
+        self._was_off = off
 
     async def _flush(self) -> None:
         taken, self._pending = self._pending, []

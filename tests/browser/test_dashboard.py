@@ -40,43 +40,39 @@ def test_values_change_by_themselves(plant: Plant, look: Look) -> None:
     page = look(plant.url)
     value = page.locator("[data-key$='|motor_current'] .value").first
     expect(page.locator("#connection")).to_have_text(re.compile("Live"))
-    seen = {value.inner_text()}
-    for _ in range(20):
-        page.wait_for_timeout(300)
-        seen.add(value.inner_text())
-    assert len(seen) >= 4
+    for _ in range(4):
+        expect(value).not_to_have_text(value.inner_text())
 
 
 def test_an_anomaly_is_marked_explained_and_remembered(plant: Plant, look: Look) -> None:
     page = look(plant.url)
     score = page.locator("figure.wide")
-    expect(score).to_have_attribute("data-anomalies", "1", timeout=10_000)  # the one of the past
+    expect(score).to_have_attribute("data-anomalies", "1")  # the one of the past
     expect(page.locator("#next .step.alarm")).to_have_count(0)
     plant.off = True
-    expect(score).to_have_attribute("data-anomalies", "2", timeout=10_000)
+    expect(score).to_have_attribute("data-anomalies", "2")
     expect(score.locator(".marks")).to_contain_text("Anomaly since")
-    expect(page.locator("#next .step.alarm")).to_contain_text("Temperature is to blame for 81 %", timeout=10_000)
+    expect(page.locator("#next .step.alarm")).to_contain_text("Temperature is to blame for 81 %")
     expect(page.locator(".card.machine .state")).to_have_text("unusual")
     plant.off = False
-    expect(page.locator("#next .step.alarm")).to_have_count(0, timeout=10_000)
-    expect(page.locator(".event.anomaly")).to_have_count(2, timeout=10_000)
+    expect(page.locator("#next .step.alarm")).to_have_count(0)
+    expect(page.locator(".event.anomaly")).to_have_count(2)
 
 
 def test_the_marked_part_of_the_chart_is_shaded(plant: Plant, look: Look) -> None:
     page = look(plant.url)
-    expect(page.locator("figure.wide")).to_have_attribute("data-anomalies", "1", timeout=10_000)
-    page.wait_for_timeout(1200)
-    red = page.evaluate(
+    expect(page.locator("figure.wide")).to_have_attribute("data-anomalies", "1")
+    page.wait_for_function(
         """() => {
           const canvas = document.querySelector('figure.wide canvas');
+          if (!canvas) return false;
           const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
           let red = 0;
           for (let i = 0; i < data.length; i += 4)
             if (data[i + 3] > 0 && data[i + 3] < 60 && data[i] > 150 && data[i + 1] < 90) red++;
-          return red / (canvas.width * canvas.height);
+          return red / (canvas.width * canvas.height) > 0.03;
         }"""
     )
-    assert red > 0.03
 
 
 def test_what_is_not_good_says_why_in_words(plant: Plant, look: Look) -> None:
@@ -87,7 +83,7 @@ def test_what_is_not_good_says_why_in_words(plant: Plant, look: Look) -> None:
     expect(page.locator("[data-key$='|occupancy']")).to_contain_text("outside the range that is possible")
     expect(page.locator("#next")).to_contain_text("pump-3: 2 readings without a valid value")
     empty = page.locator("figure", has_text="Pressure").locator(".empty")
-    expect(empty).to_contain_text("No valid value in the last 5 min: the device did not answer in time", timeout=10_000)
+    expect(empty).to_contain_text("No valid value in the last 5 min: the device did not answer in time")
 
 
 def test_a_quality_that_changes_is_told_at_once(plant: Plant, look: Look) -> None:
@@ -95,13 +91,13 @@ def test_a_quality_that_changes_is_told_at_once(plant: Plant, look: Look) -> Non
     tile = page.locator("[data-key$='|vibration_rms']").first
     expect(tile).to_have_attribute("data-quality", "good")
     plant.silent.add("machine-plc")
-    expect(tile).to_contain_text("the device did not answer in time", timeout=5_000)
+    expect(tile).to_contain_text("the device did not answer in time")
     expect(page.locator(".card.machine .state")).to_have_text("values missing")
     plant.silent.clear()
-    expect(tile).to_have_attribute("data-quality", "good", timeout=5_000)
+    expect(tile).to_have_attribute("data-quality", "good")
     drawn(page)
     legend = page.locator("figure", has_text="Vibration rms").locator(".legend")
-    expect(legend).to_contain_text("no valid value", timeout=5_000)
+    expect(legend).to_contain_text("no valid value")
 
 
 def test_a_gateway_that_is_gone_is_told_and_its_last_values_are_marked_as_old(plant: Plant, look: Look) -> None:
@@ -109,7 +105,7 @@ def test_a_gateway_that_is_gone_is_told_and_its_last_values_are_marked_as_old(pl
     tile = page.locator("[data-key$='|motor_current']").first
     expect(tile).to_have_attribute("data-quality", "good")
     plant.gone = True
-    expect(tile).to_contain_text("last known value: not heard any more", timeout=5_000)
+    expect(tile).to_contain_text("last known value: not heard any more")
     expect(tile.locator(".value")).to_have_text(re.compile(r"^1\d\.\d\d$"))
     expect(page.locator(".card.machine .state")).to_have_text("not heard")
     expect(page.locator("#site")).to_contain_text("0 of 1 gateways heard")
@@ -124,8 +120,8 @@ def test_the_free_spaces_follow_the_car_park_and_stand_on_the_page_once(plant: P
     expect(free).to_have_count(1)
     expect(free.locator(".value")).to_have_text("143")
     plant.off = True
-    expect(free.locator(".value")).to_have_text("28", timeout=3_000)
-    expect(page.locator(".card.car_park .state")).to_have_text("nearly full", timeout=5_000)
+    expect(free.locator(".value")).to_have_text("28")
+    expect(page.locator(".card.car_park .state")).to_have_text("nearly full")
     expect(free.get_by_text("93 % taken")).to_be_visible()
 
 
@@ -152,8 +148,8 @@ def test_a_new_device_gets_its_card_and_charts_without_a_reload(plant: Plant, lo
     plant.add_device("fan-9")
     card = page.locator("[data-asset='fan-9']")
     expect(card).to_be_visible(timeout=10_000)
-    expect(card.locator("canvas")).to_have_count(1, timeout=10_000)
-    expect(page.locator(".card.machine canvas")).to_have_count(5, timeout=10_000)
+    expect(card.locator("canvas")).to_have_count(1)
+    expect(page.locator(".card.machine canvas")).to_have_count(5)
     assert page.evaluate("() => window.same") is True
 
 
@@ -161,7 +157,7 @@ def test_a_value_that_did_not_change_for_long_is_drawn_as_holding(plant: Plant, 
     page = look(plant.url)
     plant.add_device("tank-2", last_ms=int(time.time() * 1000) - 20 * 60_000)
     card = page.locator("[data-asset='tank-2']")
-    expect(card.locator("canvas")).to_have_count(1, timeout=10_000)
+    expect(card.locator("canvas")).to_have_count(1)
     expect(card.locator(".empty")).to_be_hidden()
     expect(card.locator(".tile")).to_contain_text("20 min ago")
 
@@ -177,7 +173,7 @@ def test_a_host_that_goes_away_is_seen_and_its_return_too(plant: Plant, look: Lo
     keep(page, "plant-lost")
     again = plant.again()
     try:
-        expect(page.locator("#connection")).to_have_text(re.compile("Live"), timeout=25_000)
+        expect(page.locator("#connection")).to_have_text(re.compile("Live"))
         expect(page.locator("#lost")).to_be_hidden()
     finally:
         again.stop()
@@ -191,7 +187,7 @@ def test_the_window_is_chosen_by_keyboard_and_remembered(plant: Plant, look: Loo
     expect(page.locator("input[value='5']")).to_be_focused()
     page.keyboard.press("ArrowRight")
     expect(page.locator("input[value='15']")).to_be_checked()
-    expect(page.locator("figure.wide .plot")).to_have_attribute("aria-label", re.compile("last 15 min"), timeout=10_000)
+    expect(page.locator("figure.wide .plot")).to_have_attribute("aria-label", re.compile("last 15 min"))
     page.reload()
     expect(page.locator("input[value='15']")).to_be_checked()
 

@@ -17,12 +17,9 @@ def test_values_of_every_asset_come_and_change(running_page: str, look: Look) ->
     for kind in ("machine", "meter", "car_park", "road"):
         expect(page.locator(f".card.{kind}")).to_be_visible(timeout=30_000)
     value = page.locator("[data-key$='|machine-plc|temperature'] .value").first
-    seen = set()
-    for _ in range(20):
-        seen.add(value.inner_text())
-        page.wait_for_timeout(300)
-    assert len(seen) >= 3
-    expect(page.locator("[data-energy=kwh]")).to_have_text(re.compile(r"\d\.\d\d kWh"), timeout=30_000)
+    for _ in range(3):
+        expect(value).not_to_have_text(value.inner_text())
+    expect(page.locator("[data-energy=kwh]")).to_have_text(re.compile(r"\d\.\d\d kWh"))
     expect(page.locator(".card.car_park .spaces .big")).to_have_text(re.compile(r"\d"))
     expect(page.locator("[data-key$='|road-detector|flow'] .unit")).to_have_text("/h")
 
@@ -32,16 +29,15 @@ def test_the_anomaly_mark_appears_and_the_next_step_names_a_cause(running_page: 
     expect(page.locator("figure.wide")).to_have_attribute("data-anomalies", re.compile("[1-9]"), timeout=90_000)
     expect(page.locator(".event.anomaly").first).to_be_visible(timeout=10_000)
     alarm = page.locator("#next .step.alarm")
-    expect(alarm.first).to_contain_text(re.compile(r"unusual since .* blame for \d+ %"), timeout=60_000)
+    expect(alarm.first).to_contain_text(re.compile(r"unusual since .* blame for \d+ %"))
     keep(page, "chain-anomaly")
 
 
 def test_nothing_is_lost(running_page: str, look: Look) -> None:
     page = look(running_page)
-    expect(page.locator(".verdict.ok")).to_have_attribute("data-lost", "0", timeout=30_000)
-    taken = page.locator("[data-count=produced]").inner_text()
-    page.wait_for_timeout(5_000)
-    assert page.locator("[data-count=produced]").inner_text() != taken
+    expect(page.locator(".verdict.ok")).to_have_attribute("data-lost", "0")
+    produced = page.locator("[data-count=produced]")
+    expect(produced).not_to_have_text(produced.inner_text())
     expect(page.locator(".verdict.ok")).to_have_attribute("data-lost", "0")
 
 
@@ -50,7 +46,7 @@ def test_nothing_is_lost(running_page: str, look: Look) -> None:
 def test_nothing_is_cut_off(running_page: str, look: Look, size: str, scheme: str) -> None:
     width, height = SIZES[size]
     page = look(running_page, width, height, scheme)
-    expect(page.locator(".card.machine canvas")).to_have_count(5, timeout=30_000)
+    expect(page.locator(".card.machine canvas")).to_have_count(5)
     page.wait_for_timeout(1_000)
     keep(page, f"chain-{size}-{scheme}")
     assert layout_faults(page) == []
