@@ -36,6 +36,7 @@ from cloud.state.host import HostState
 from cloud.state.ledger import SqlLedger
 from cloud.state.place import PostgresDb
 from cloud.stats import Stats
+from cloud.store.duck_care import DuckCare
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_client import InfluxServer
@@ -171,13 +172,16 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
                 open_folder(choice.place), choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
                 state.births, kept.ledger, state.restored, duty,
             )  # fmt: skip
-        api.add_keeping(shown.app, host, archiver, Backups(config, kept.store, db, collector.writing, wall_ms))
+        care = DuckCare(kept.store.file, stats) if isinstance(kept.store, EmbeddedStore) else None
+        api.add_keeping(shown.app, host, archiver, Backups(config, kept.store, db, collector.writing, wall_ms), care)
         front.show(shown)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(collector.run(), name="collector")
             tasks.create_task(forgetting.run(), name="forgetting")
             if archiver is not None:
                 tasks.create_task(archiver.run(), name="archiver")
+            if care is not None:
+                tasks.create_task(care.run(), name="disk")
     finally:
         await shown.end()
         await kept.store.close()

@@ -112,7 +112,7 @@ def call(
     given = {k: v for k, v in (params or {}).items() if v is not None}
     try:
         answer = httpx.request(
-            "POST" if body else "GET",
+            "GET" if body is None else "POST",
             f"{url.rstrip('/')}{path}",
             params=given,
             json=body,

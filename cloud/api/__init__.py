@@ -15,6 +15,7 @@ from cloud.api import (
     backup,
     balance,
     dead_letters,
+    disk,
     energy,
     events,
     export,
@@ -30,6 +31,7 @@ from cloud.dead_letters import DeadLetters
 from cloud.desk import Desk
 from cloud.host_view import HostView
 from cloud.state.host import HostState
+from cloud.store.duck_care import DuckCare
 
 
 def add(
@@ -64,7 +66,14 @@ def add(
         app.include_router(router, prefix="/api")
 
 
-def add_keeping(app: FastAPI, host: HostView, archiver: Archiver | None, backups: Backups) -> None:
+def add_keeping(
+    app: FastAPI, host: HostView, archiver: Archiver | None, backups: Backups, care: DuckCare | None
+) -> None:
     """Routes that take samples out of the store and back: archive, export, backup."""
-    for router in (archive.router(archiver), export.router(host.store), backup.router(backups)):
+    for router in (
+        archive.router(archiver),
+        export.router(host.store),
+        backup.router(backups),
+        disk.router(care),
+    ):
         app.include_router(router, prefix="/api")

@@ -6,17 +6,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
+from cloud.store.gate import Gate
 from wire.errors import StoreDown
 
 Result = TypeVar("Result")
 
 CLOSE_S = 2.0
+REPLACE_S = 30.0
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
@@ -39,6 +41,7 @@ class DuckFile:
         self._con: duckdb.DuckDBPyConnection | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._writing = asyncio.Lock()
+        self._gate = Gate()
         self._on_commit: list[Callable[[], None]] = []
         self._on_rollback: list[Callable[[], None]] = []
 
@@ -116,9 +119,8 @@ class DuckFile:
 
     async def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query, in a thread, through a cursor of its own: sees what is committed."""
-        con = self._connection()
 
-        def work() -> list[tuple[Any, ...]]:
+        def work(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
             with con.cursor() as cursor:
                 rows: list[tuple[Any, ...]] = cursor.execute(sql, list(values)).fetchall()
                 return rows
@@ -127,9 +129,8 @@ class DuckFile:
 
     async def arrays(self, sql: str, values: Sequence[Any] = ()) -> dict[str, Any]:
         """The same, as numpy columns (masked where NULL)."""
-        con = self._connection()
 
-        def work() -> dict[str, Any]:
+        def work(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             with con.cursor() as cursor:
                 columns: dict[str, Any] = cursor.execute(sql, list(values)).fetchnumpy()
                 return columns
@@ -138,9 +139,8 @@ class DuckFile:
 
     async def table(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The same, as an Arrow table."""
-        con = self._connection()
 
-        def work() -> Any:
+        def work(con: duckdb.DuckDBPyConnection) -> Any:
             with con.cursor() as cursor:
                 return cursor.sql(sql, params=list(values)).to_arrow_table()
 
@@ -149,10 +149,14 @@ class DuckFile:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Callable[[Path], Awaitable[None]]]:
         """All that is committed now; what it yields copies it into a new DuckDB file, whatever is written meanwhile."""
-        con = self._connection()
-        cursor = con.cursor()
+        await asyncio.to_thread(self._gate.enter)
+        try:
+            cursor = self._connection().cursor()
+        except BaseException:
+            self._gate.leave()
+            raise
 
-        def begin() -> str:
+        def begin(_: duckdb.DuckDBPyConnection) -> str:
             cursor.execute("BEGIN")
             ((name, _),) = cursor.execute("SELECT current_database(), count(*) FROM ledger").fetchall()
             return str(name)
@@ -165,10 +169,38 @@ class DuckFile:
             cursor.execute("DETACH backup_copy")
 
         try:
-            source = await self._in_thread(begin)
-            yield lambda target: self._in_thread(lambda: copy(source, target))
+            source = await self._in_thread(begin, inside=True)
+            yield lambda target: self._in_thread(lambda _: copy(source, target), inside=True)
         finally:
-            await asyncio.to_thread(cursor.close)
+            await asyncio.to_thread(self._left, cursor)
+
+    def _left(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        cursor.close()
+        self._gate.leave()
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing is written meanwhile."""
+        async with self._writing:
+            await self.open()
+            yield
+
+    async def replace(self, other: Path) -> None:
+        """Another file, which nobody has open, takes the place of this one. Within `still`."""
+        con = self._connection()
+
+        def work() -> None:
+            # An open cursor would keep the old file, and the next connection would be one to it.
+            with self._gate.alone(REPLACE_S):
+                self._con = None  # when this fails the next transaction opens it anew
+                con.close()
+                other.replace(self.path)
+                self._con = self._connect()
+
+        try:
+            await self._in_order(work)
+        except TimeoutError as fault:
+            raise StoreDown(f"{self.path} cannot be replaced: {fault}") from fault
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:
@@ -184,9 +216,15 @@ class DuckFile:
         except duckdb.Error as fault:
             raise StoreDown(f"{self.path}: {fault}") from fault
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+    async def _in_thread(self, work: Callable[[duckdb.DuckDBPyConnection], Result], inside: bool = False) -> Result:
+        """inside: who asks has entered the gate already."""
+
+        def in_there() -> Result:
+            with nullcontext() if inside else self._gate.inside():
+                return work(self._connection())
+
         try:
-            return await asyncio.to_thread(work)
+            return await asyncio.to_thread(in_there)
         except duckdb.Error as fault:
             raise StoreDown(f"{self.path}: {fault}") from fault
 
