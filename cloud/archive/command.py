@@ -8,18 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cloud.archive.folder import Folder, open_folder, shown
-from cloud.archive.manifest import day_number, manifests
-from cloud.archive.verify import verify
 from cloud.ask import Answer, call, clock, table
 from cloud.config import load_config
 from wire.errors import ConfigError, StoreDown
+
+if TYPE_CHECKING:
+    from cloud.archive.folder import Folder  # with Arrow, for which only those wait who read files
 
 ABOUT = """\
 The archive: whole UTC days of every site as Parquet files, each with a manifest. The host writes it by itself once it
@@ -67,6 +68,8 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 def place_of(arguments: argparse.Namespace) -> Folder:
     """The archive that a command means. Raises ConfigError."""
+    from cloud.archive.folder import open_folder
+
     if arguments.path:
         return open_folder(arguments.path)
     if arguments.config:
@@ -87,7 +90,7 @@ def place_of(arguments: argparse.Namespace) -> Folder:
 def _archive(arguments: argparse.Namespace) -> Answer:
     if arguments.day is not None:
         try:
-            day_number(arguments.day)
+            date.fromisoformat(arguments.day)
         except ValueError as fault:
             raise ConfigError(f"--day {arguments.day!r}: {fault}; write it as 2026-05-01") from fault
     try:
@@ -105,6 +108,9 @@ def _fits(arguments: argparse.Namespace, site: str, day: str) -> bool:
 
 
 def _list(arguments: argparse.Namespace) -> Answer:
+    from cloud.archive.folder import shown
+    from cloud.archive.manifest import manifests
+
     folder = place_of(arguments)
     days = [m for m in manifests(folder) if _fits(arguments, m.site, m.day)]
     if arguments.json:
@@ -127,11 +133,13 @@ def _list(arguments: argparse.Namespace) -> Answer:
 
 
 def _verify(arguments: argparse.Namespace) -> Answer:
+    from cloud.archive.folder import shown
+    from cloud.archive.manifest import folder_of, manifests
+    from cloud.archive.verify import verify
+
     folder = place_of(arguments)
     names = {}
     if arguments.site is not None or arguments.day is not None:
-        from cloud.archive.manifest import folder_of
-
         names = {folder_of(m.id): (m.site, m.day) for m in manifests(folder)}
 
     def wanted(where: str) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 
 from cloud.ask import Answer, call, clock
-from cloud.backup.restore import checked, restore
 from cloud.config import load_config
 from cloud.times import HELP, moment_ms, unshielded
 from wire.errors import ConfigError
@@ -92,6 +91,8 @@ def _backup(arguments: argparse.Namespace) -> Answer:
 
 
 def _restore(arguments: argparse.Namespace) -> Answer:
+    from cloud.backup.restore import checked, restore  # with databases, which no other command waits for
+
     manifest = checked(arguments.folder)
     since = clock(manifest["made_ms"])
     if arguments.check:

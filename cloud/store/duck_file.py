@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
-from cloud.store.gate import Gate
 from wire.errors import StoreDown
 
 Result = TypeVar("Result")
 
-CLOSE_S = 2.0
+INTERRUPT_S = 0.05
 REPLACE_S = 30.0
 
 SCHEMA = """
@@ -41,7 +40,10 @@ class DuckFile:
         self._con: duckdb.DuckDBPyConnection | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._writing = asyncio.Lock()
-        self._gate = Gate()
+        self._readers: set[duckdb.DuckDBPyConnection] = set()
+        self._snapshots = 0  # open ones: each has a cursor of its own for as long
+        self._shut = False  # nobody begins to read
+        self._gate = threading.Condition()  # between readers and whoever closes
         self._on_commit: list[Callable[[], None]] = []
         self._on_rollback: list[Callable[[], None]] = []
 
@@ -51,20 +53,56 @@ class DuckFile:
             # A connection refuses a call while another one runs. In one thread they follow each other, also when
             # whoever waited for the first one was cancelled. Readers have cursors, which are their own connections.
             self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="duckdb")
-            self._con = await self._in_order(self._connect)
+            await self._in_order(self._connect)
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        con = duckdb.connect(str(self.path))
-        con.execute(SCHEMA)
-        return con
+    def _connect(self) -> None:
+        """In the one thread, where `_disconnect` follows it, also when nobody waits for it any more."""
+        if self._con is None:
+            con = duckdb.connect(str(self.path))
+            try:
+                con.execute(SCHEMA)
+            except duckdb.Error:
+                con.close()
+                raise
+            self._con = con
 
     async def close(self) -> None:
-        if self._con is not None:
+        """Once it returns the file is anybody's, whatever ran before: readers that nobody waits for are interrupted."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
+        except duckdb.Error as fault:
+            raise StoreDown(f"{self.path}: {fault}") from fault
+        finally:
+            thread.shutdown(wait=False)
+
+    def _disconnect(self) -> None:
+        with self._gate:
             con, self._con = self._con, None
-            await self._in_order(lambda: _close(con))
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
-            self._thread = None
+            while not self._gate.wait_for(lambda: not self._readers, INTERRUPT_S):  # one may only begin its query now
+                for cursor in self._readers:
+                    cursor.interrupt()
+        if con is not None:
+            con.close()
+
+    @contextmanager
+    def _reader(self, of: duckdb.DuckDBPyConnection | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor while it is used, in a thread; the file is not closed meanwhile. of: one that is there already."""
+        with self._gate:
+            if of is None:
+                self._gate.wait_for(lambda: not self._shut)
+            cursor = of or self._connection().cursor()
+            self._readers.add(cursor)
+        try:
+            yield cursor
+        finally:
+            if of is None:
+                cursor.close()
+            with self._gate:
+                self._readers.discard(cursor)
+                self._gate.notify_all()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -120,8 +158,8 @@ class DuckFile:
     async def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query, in a thread, through a cursor of its own: sees what is committed."""
 
-        def work(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
-            with con.cursor() as cursor:
+        def work() -> list[tuple[Any, ...]]:
+            with self._reader() as cursor:
                 rows: list[tuple[Any, ...]] = cursor.execute(sql, list(values)).fetchall()
                 return rows
 
@@ -130,8 +168,8 @@ class DuckFile:
     async def arrays(self, sql: str, values: Sequence[Any] = ()) -> dict[str, Any]:
         """The same, as numpy columns (masked where NULL)."""
 
-        def work(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-            with con.cursor() as cursor:
+        def work() -> dict[str, Any]:
+            with self._reader() as cursor:
                 columns: dict[str, Any] = cursor.execute(sql, list(values)).fetchnumpy()
                 return columns
 
@@ -140,8 +178,8 @@ class DuckFile:
     async def table(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The same, as an Arrow table."""
 
-        def work(con: duckdb.DuckDBPyConnection) -> Any:
-            with con.cursor() as cursor:
+        def work() -> Any:
+            with self._reader() as cursor:
                 return cursor.sql(sql, params=list(values)).to_arrow_table()
 
         return await self._in_thread(work)
@@ -149,34 +187,45 @@ class DuckFile:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Callable[[Path], Awaitable[None]]]:
         """All that is committed now; what it yields copies it into a new DuckDB file, whatever is written meanwhile."""
-        await asyncio.to_thread(self._gate.enter)
+        kept = asyncio.ensure_future(asyncio.to_thread(self._cursor_kept))
         try:
-            cursor = self._connection().cursor()
-        except BaseException:
-            self._gate.leave()
+            own = await asyncio.shield(kept)
+        except asyncio.CancelledError:
+            kept.add_done_callback(lambda done: done.exception() or self._given_back(done.result()))
             raise
 
-        def begin(_: duckdb.DuckDBPyConnection) -> str:
-            cursor.execute("BEGIN")
-            ((name, _),) = cursor.execute("SELECT current_database(), count(*) FROM ledger").fetchall()
-            return str(name)
+        def begin() -> str:
+            with self._reader(own) as cursor:
+                cursor.execute("BEGIN")
+                ((name, _),) = cursor.execute("SELECT current_database(), count(*) FROM ledger").fetchall()
+                return str(name)
 
         def copy(source: str, target: Path) -> None:
             path = str(target).replace("'", "''")
-            cursor.execute(f"ATTACH '{path}' AS backup_copy")
-            cursor.execute(f'COPY FROM DATABASE "{source}" TO backup_copy')
-            cursor.execute("COMMIT")
-            cursor.execute("DETACH backup_copy")
+            with self._reader(own) as cursor:
+                cursor.execute(f"ATTACH '{path}' AS backup_copy")
+                cursor.execute(f'COPY FROM DATABASE "{source}" TO backup_copy')
+                cursor.execute("COMMIT")
+                cursor.execute("DETACH backup_copy")
 
         try:
-            source = await self._in_thread(begin, inside=True)
-            yield lambda target: self._in_thread(lambda _: copy(source, target), inside=True)
+            source = await self._in_thread(begin)
+            yield lambda target: self._in_thread(lambda: copy(source, target))
         finally:
-            await asyncio.to_thread(self._left, cursor)
+            await asyncio.to_thread(self._given_back, own)
 
-    def _left(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def _cursor_kept(self) -> duckdb.DuckDBPyConnection:
+        with self._gate:
+            self._gate.wait_for(lambda: not self._shut)
+            cursor = self._connection().cursor()
+            self._snapshots += 1
+            return cursor
+
+    def _given_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
         cursor.close()
-        self._gate.leave()
+        with self._gate:
+            self._snapshots -= 1
+            self._gate.notify_all()
 
     @asynccontextmanager
     async def still(self) -> AsyncIterator[None]:
@@ -186,21 +235,26 @@ class DuckFile:
             yield
 
     async def replace(self, other: Path) -> None:
-        """Another file, which nobody has open, takes the place of this one. Within `still`."""
-        con = self._connection()
+        """Another file, which nobody has open, takes the place of this one, once nobody reads. Within `still`.
 
-        def work() -> None:
-            # An open cursor would keep the old file, and the next connection would be one to it.
-            with self._gate.alone(REPLACE_S):
-                self._con = None  # when this fails the next transaction opens it anew
+        Raises StoreDown when somebody reads for too long; then all is as it was.
+        """
+        await self._in_order(lambda: self._replace(other))
+
+    def _replace(self, other: Path) -> None:
+        with self._gate:
+            self._shut = True
+            try:
+                # An open cursor would keep the old file, and the next connection would be one to it.
+                if not self._gate.wait_for(lambda: not self._readers and not self._snapshots, REPLACE_S):
+                    raise StoreDown(f"{self.path} cannot be replaced: somebody reads for longer than {REPLACE_S:g} s")
+                con, self._con = self._connection(), None  # when this fails the next transaction opens it anew
                 con.close()
                 other.replace(self.path)
-                self._con = self._connect()
-
-        try:
-            await self._in_order(work)
-        except TimeoutError as fault:
-            raise StoreDown(f"{self.path} cannot be replaced: {fault}") from fault
+                self._connect()
+            finally:
+                self._shut = False
+                self._gate.notify_all()
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:
@@ -216,27 +270,8 @@ class DuckFile:
         except duckdb.Error as fault:
             raise StoreDown(f"{self.path}: {fault}") from fault
 
-    async def _in_thread(self, work: Callable[[duckdb.DuckDBPyConnection], Result], inside: bool = False) -> Result:
-        """inside: who asks has entered the gate already."""
-
-        def in_there() -> Result:
-            with nullcontext() if inside else self._gate.inside():
-                return work(self._connection())
-
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
         try:
-            return await asyncio.to_thread(in_there)
+            return await asyncio.to_thread(work)
         except duckdb.Error as fault:
             raise StoreDown(f"{self.path}: {fault}") from fault
-
-
-def _close(con: duckdb.DuckDBPyConnection) -> None:
-    """A reader whose asker was cancelled still has the connection for a moment, which then refuses to be closed."""
-    until_s = time.monotonic() + CLOSE_S
-    while True:
-        try:
-            con.close()
-            return
-        except duckdb.ResourceInUseException:
-            if time.monotonic() > until_s:
-                raise
-            time.sleep(0.02)

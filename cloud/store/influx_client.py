@@ -137,6 +137,8 @@ class InfluxClient:
     async def ping(self) -> Product:
         """Who answers, by /ping, or else by /health."""
         answer = await self.send("GET", "/ping")
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):  # 3.x wants its token here, too
+            raise self.down(f"refuses user, password or token: {said(answer)}")
         if answer.is_error:
             raise self.down(f"/ping: {answer.status_code} {said(answer)}")
         version = answer.headers.get("X-Influxdb-Version", "") or _field(answer, "version")

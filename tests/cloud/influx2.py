@@ -1,13 +1,22 @@
-"""Answers and errors of InfluxDB 2.x, 3.x and Cloud, word for word as their makers document them, over real HTTP.
+"""Answers and errors of InfluxDB 2.x, 3.x and Cloud over real HTTP, as public sources say that they are.
 
-Sources, all public:
-- InfluxData, "InfluxDB OSS API Service" (OpenAPI, docs.influxdata.com/openapi/influxdb-oss-v2-api.yml): PostWrite,
-  GetBuckets, PostBuckets, GetOrgs, GetDBRPs, PostDBRP; errors are {"code": …, "message": …}.
-- InfluxData, docs-v2, content/shared/influxdb-v2/write-data/troubleshoot.md: which status says what, and the text of
-  what lies outside the retention.
-- influxdata/influxdb, http/legacy/write_handler.go: "failure writing points to database", 422 since 2.1, before that
-  500 "unexpected error writing points to database".
-- InfluxData, docs-v2 issue 6071 and docs.influxdata.com/influxdb3/core/write-data/http-api/v3-write-lp: partial writes.
+Word for word, but for names, times and numbers:
+- {"code": …, "message": …}, statuses and fields of PostWrite, GetBuckets, PostBuckets, GetOrgs, GetDBRPs, PostDBRP,
+  UNAUTHORIZED: InfluxData, "InfluxDB OSS API Service" (OpenAPI, docs.influxdata.com/openapi/influxdb-oss-v2-api.yml).
+- TOO_OLD, TOO_LARGE, what statuses mean: InfluxData, "Troubleshoot issues writing data" (influxdata/docs-v2,
+  content/shared/influxdb-v2/write-data/troubleshoot.md); TOO_MANY: "Exceeded limited_write plan limit" of the same.
+- CONFLICT and the headers of FOUND: a 2.7.11 in tkurki/signalk-to-influxdb2 issue 84 (422, OSS).
+- NO_BUCKET, NO_ORGANISATION, BROKEN: influxdata/influxdb (tenant, kit/transport/http/error_handler.go).
+- PARTIAL_3: docs.influxdata.com/influxdb3/core/write-data/http-api/v3-write-lp. The headers of CORE_3: "Identify your
+  InfluxDB version" of influxdata/docs-v2; that 3.x wants its token at /ping: docs.influxdata.com/influxdb3/core/api/
+  server-information. CLOUD: "Ping" of the API says that no version is said.
+
+In the form of what is documented, for no source has the whole of it:
+- UNAVAILABLE: the documentation describes 503 and Retry-After in these words, and says not that the message has them.
+- MALFORMED: the 400 of 2.x bears "the first malformed line"; the words are those of the parser that 1.x and 2.x share.
+- TOO_OLD_IN_2_0: influxdata/influxdb, http/legacy/write_handler.go said 500 "unexpected error writing points to
+  database" before 2.1; what follows it are the words of 1.x.
+- CLOUD's value of X-Influxdb-Build: "cloud2" as one user saw it.
 """
 
 from __future__ import annotations
@@ -43,7 +52,7 @@ NO_ORGANISATION = problem(404, "not found", 'organization name "acme" not found'
 TOO_LARGE = problem(413, "request too large", "cannot read data: points in batch is too large")
 TOO_MANY = problem(429, "too many requests", "org 0123 has exceeded limited_write plan limit", Retry_After="40")
 UNAVAILABLE = problem(503, "unavailable", "Server is temporarily unavailable to accept writes.", Retry_After="40")
-BROKEN = problem(500, "internal error", "an internal error has occurred")
+BROKEN = problem(500, "internal error", "An internal error has occurred - check server logs")
 MALFORMED = problem(400, "invalid", "unable to parse 'sample,tag=flow': missing fields")
 CONFLICT = problem(
     422, "unprocessable entity",
@@ -53,6 +62,9 @@ CONFLICT = problem(
 TOO_OLD = problem(
     422, "unprocessable entity",
     "failure writing points to database: partial write: dropped 1 points outside retention policy of duration 24h0m0s"
+    " - oldest point sample,tag=flow at 1970-01-01T00:00:01.541Z dropped because it violates a Retention Policy Lower"
+    " Bound at 2025-05-20T19:06:17.612973Z, newest point sample,tag=flow at 1970-01-01T00:00:01.541Z dropped because it"
+    " violates a Retention Policy Lower Bound at 2025-05-20T19:06:17.612973Z"
     " dropped=1 for database: 9f282d63c7d3a5c0 for retention policy: autogen",
 )  # fmt: skip
 TOO_OLD_IN_2_0 = problem(
@@ -63,11 +75,18 @@ PARTIAL_3 = Answer(
     400,
     {
         "error": "partial write of line protocol occurred",
-        "data": [{"error_message": "invalid column type", "line_number": 1, "original_line": "sample,tag=flow"}],
+        "data": [
+            {
+                "original_line": "sample,tag=flow value=1 1735549200",
+                "line_number": 1,
+                "error_message": "invalid column type for column 'value', expected iox::column_type::field::string,"
+                " got iox::column_type::field::float",
+            }
+        ],
     },
 )
 FOUND = {"X-Influxdb-Version": "v2.7.11", "X-Influxdb-Build": "OSS"}
-CLOUD = {"X-Influxdb-Build": "Cloud"}
+CLOUD = {"X-Influxdb-Build": "cloud2", "X-Influxdb-Version": ""}
 CORE_3 = {"X-Influxdb-Version": "3.2.1", "X-Influxdb-Build": "Core"}
 
 
@@ -96,7 +115,8 @@ class Influx2:
     def answer(self, method: str, path: str, asked: dict[str, list[str]], token: str, body: bytes) -> Answer:
         self.calls.append(f"{method} {path}")
         if path == "/ping":
-            return Answer(204, headers=self.headers)
+            wants_token = self.headers.get("X-Influxdb-Build") == "Core"
+            return Answer(401) if wants_token and token != "Token secret" else Answer(204, headers=self.headers)
         if token != "Token secret":
             return UNAUTHORIZED
         if asked.get("org", [self.organisation]) != [self.organisation]:

@@ -168,4 +168,4 @@ def test_wrong_questions_are_told_in_words(capsys: pytest.CaptureFixture[str]) -
             main(words)
         assert ended.value.code == 0
     told = capsys.readouterr().out
-    assert [f.replace("_", " ") in told for f in (*BALANCE, *WINDOW)] == [True] * 16
+    assert [f for f in (*BALANCE, *WINDOW) if f.replace("_", " ") not in told] == []

@@ -9,7 +9,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,7 +23,6 @@ from cloud.store import duck_care, duck_disk
 from cloud.store.duck_care import DuckCare
 from cloud.store.duck_disk import DiskUse, compact, disk_use
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
-from cloud.store.gate import Gate
 from cloud.store.port import BatchKey
 from tests.cloud.hosts import HostProcess
 from tests.contract.test_stores import NODE, T0, batch, flow
@@ -254,26 +252,6 @@ async def test_a_kill_at_any_step_leaves_a_whole_file(store: EmbeddedStore) -> N
     await store.open()
     await compact(store.file)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def test_whoever_is_alone_is_alone() -> None:
-    gate = Gate()
-    gate.enter()
-    with pytest.raises(TimeoutError), gate.alone(0.01):
-        raise AssertionError("somebody is inside")
-    entered = threading.Event()
-    gate.leave()
-    with gate.alone(1):
-
-        def enter() -> None:
-            gate.enter()
-            entered.set()
-
-        thread = threading.Thread(target=enter)
-        thread.start()
-        assert not entered.wait(0.1)
-    assert entered.wait(60)
-    thread.join()
 
 
 async def test_a_host_compacts_a_file_that_is_mostly_empty_by_itself(

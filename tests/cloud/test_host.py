@@ -173,15 +173,17 @@ def test_each_store_is_one_line(tmp_path: Path, text: str, store: InfluxV1 | Inf
     assert load_config(tmp_path / "cloud.yaml", {}).store == store
 
 
-def test_the_store_of_the_docs_is_a_valid_one(tmp_path: Path) -> None:
+def test_store_and_state_of_the_docs_are_valid_ones(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
-    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
-    for name in ("token", "plant-ca.crt"):
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
+    for name in ("token", "plant-ca.crt", "state.password"):
         (tmp_path / name).write_text("x")
-    (tmp_path / "cloud.yaml").write_text(block)
-    store = load_config(tmp_path / "cloud.yaml", {}).store
+    (tmp_path / "cloud.yaml").write_text("".join(blocks))
+    config = load_config(tmp_path / "cloud.yaml", {})
     url = "https://influx.plant.example:8086"
-    assert store == InfluxBucket(url, "gaugeline", "plant", "x", tmp_path / "plant-ca.crt", 400)
+    assert config.store == InfluxBucket(url, "gaugeline", "plant", "x", tmp_path / "plant-ca.crt", 400)
+    verified = (("sslmode", "verify-full"),)
+    assert config.state == PostgresDb("db.plant", "gaugeline", 5432, "gaugeline", "x", verified)
 
 
 def test_the_composition_root_picks_the_store(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ async def test_wrong_token_and_unknown_organisation_are_told(server: Influx2, mo
     [
         (said.UNAUTHORIZED, "refuses the token"),
         (said.NO_BUCKET, r'bucket "plant" not found: check org and bucket'),
-        (said.BROKEN, "500 an internal error has occurred"),
+        (said.BROKEN, "500 An internal error has occurred"),
         (Answer(502), "502 Bad Gateway"),
     ],
 )
@@ -203,6 +203,9 @@ async def test_version_3_and_cloud_are_known_by_what_they_say(
         await store.write([batch(1, flow(T0, 1.0))])
     assert server.calls == ["GET /ping", "POST /api/v2/write"]
     assert "retention_days is not set on InfluxDB 3.2.1" in caplog.text
+    with pytest.raises(StoreDown, match="refuses user, password or token"):
+        async with opened(server.url, org="", token="wrong"):
+            pass
     server.headers = said.CLOUD
     async with opened(server.url, days=7) as store:
         assert store.about == f"InfluxDB Cloud, {server.url}, bucket samples, keeps 7 days"

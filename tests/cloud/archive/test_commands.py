@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def test_a_host_archives_answers_is_backed_up_and_restored(
         assert said("archive", "run", *url)[0] == 0
         if (tmp_path / "archive/site=plant/tags.json").exists():
             break
+        time.sleep(0.3)
     code, text = said("query", "energy", "--site", "plant", *url)
     assert (code, "energy" in text, "19" in text) == (0, True, True)
     (fact,) = json.loads(said("query", "energy", "--json", "--config", config)[1])
