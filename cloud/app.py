@@ -29,6 +29,7 @@ from cloud.hearing import Hearing
 from cloud.host import Host, wall_ms
 from cloud.lease import Lease, Term, refuse_beside
 from cloud.ledger import Ledger
+from cloud.ledger_pages import ledger_pages
 from cloud.live import LiveValues
 from cloud.standby import Turns, waiting_room
 from cloud.state.db import StateDb
@@ -171,7 +172,8 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
                 open_folder(choice.place), choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
                 state.births, kept.ledger, state.restored, duty,
             )  # fmt: skip
-        api.add_keeping(shown.app, host, archiver, Backups(config, kept.store, db, collector.writing, wall_ms))
+        backups = Backups(config, kept.store, db, collector.writing, wall_ms)
+        api.add_keeping(shown.app, host, ledger_pages(kept.store, db), archiver, backups)
         front.show(shown)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(collector.run(), name="collector")
@@ -204,7 +206,7 @@ def application(
     desk: Desk | None = None,
     turns: Callable[[], Mapping[str, Any]] | None = None,
 ) -> FastAPI:
-    app = FastAPI(title="Gaugeline", description="What the gateways measured, and what became of every sample.")
+    app = FastAPI(title="Gaugeline", description=api.ABOUT)
     api.add(app, host, letters, state, closing, desk, turns)
     web.mount(app, host)
     return app

@@ -15,20 +15,26 @@ from cloud.api import (
     backup,
     balance,
     dead_letters,
+    document,
     energy,
     events,
     export,
     health,
+    ledger,
     problems,
     records,
     series,
+    sites,
     stats,
+    tags,
 )
+from cloud.api.document import ABOUT as ABOUT
 from cloud.archive.archiver import Archiver
 from cloud.backup.make import Backups
 from cloud.dead_letters import DeadLetters
 from cloud.desk import Desk
 from cloud.host_view import HostView
+from cloud.ledger_pages import LedgerPages
 from cloud.state.host import HostState
 
 
@@ -47,11 +53,14 @@ def add(
     turns: this host's part among several of which one is active.
     """
     if desk is not None:
+        app.include_router(sites.router(host, desk), prefix="/api")
         app.include_router(balance.desk_router(desk), prefix="/api")
     problems.add(app)
+    document.describe(app)
     for router in (
         health.router(host, turns),
         assets.router(host),
+        tags.router(host),
         series.router(host),
         balance.router(host),
         anomalies.router(host),
@@ -64,7 +73,8 @@ def add(
         app.include_router(router, prefix="/api")
 
 
-def add_keeping(app: FastAPI, host: HostView, archiver: Archiver | None, backups: Backups) -> None:
-    """Routes that take samples out of the store and back: archive, export, backup."""
-    for router in (archive.router(archiver), export.router(host.store), backup.router(backups)):
+def add_keeping(app: FastAPI, host: HostView, pages: LedgerPages, archiver: Archiver | None, backups: Backups) -> None:
+    """Routes to what is kept: ledger, archive, export, backup."""
+    kept = (ledger.router(pages), archive.router(archiver), export.router(host.store), backup.router(backups))
+    for router in kept:
         app.include_router(router, prefix="/api")
