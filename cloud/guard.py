@@ -59,7 +59,8 @@ class Guard:
 
         try:
             await self._app(scope, receive, heard)
-        except GaugelineError as fault:
-            if not begun:
+        except RuntimeError as fault:  # Starlette's, for what it would have answered had nothing been sent
+            if not begun or not isinstance(fault.__cause__, GaugelineError):
                 raise
-            log.warning("an answer broke off", extra={"path": scope["path"], "error": str(fault)[:500]})
+            why = str(fault.__cause__)[:500]
+            log.warning("an answer broke off", extra={"path": scope["path"], "error": why})

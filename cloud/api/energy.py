@@ -12,7 +12,8 @@ EXAMPLE = {
     "kwh": 12.5, "cost": 3.1, "currency": "EUR", "tariff": "example", "band_now": "day", "price_now": 0.31,
     "by_band": [{"band": "night", "kwh": 10.0, "price": 0.2, "cost": 2.0}], "resets": 0,
     "since_ms": 1_699_999_200_000, "until_ms": 1_700_000_000_000, "day_from_ms": 1_699_999_200_000,
-    "time_zone": "Europe/Berlin", "next_band": None, "next_price": None, "next_from_ms": None,
+    "time_zone": "Europe/Berlin", "next_band": "night", "next_price": 0.2,
+    "next_from_ms": 1_700_002_800_000,
 }  # fmt: skip
 
 

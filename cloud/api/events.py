@@ -104,16 +104,17 @@ def router(host: HostView, closing: asyncio.Event) -> APIRouter:
 
 async def _stream(feed: Feed, closing: asyncio.Event, which: Wanted, seen: int) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
+    first = True
     everything = which == Wanted()
     silent_s = SILENT_S
     feed.readers += 1
     try:
         while not closing.is_set():
             frame = feed.frame(int(loop.time() / EVERY_S))
-            in_step = seen == frame.since
-            changed = frame.changed if in_step else feed.live.changed(seen) if seen != frame.now else []
+            in_step = seen == frame.since and not first
+            changed = frame.changed if in_step else feed.live.changed(seen) if first or seen != frame.now else []
             found = changed if everything else [tag for tag in changed if which.fits(tag)]
-            seen = frame.now
+            seen, first = feed.live.version if first else frame.now, False
             if found or silent_s >= SILENT_S:
                 yield frame.text if in_step and everything else feed.event(found, seen)
                 silent_s = 0.0

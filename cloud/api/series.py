@@ -36,7 +36,7 @@ def router(host: HostView) -> APIRouter:
         points: Annotated[int, Query(ge=2, le=20_000, description="about so many at most")] = 1_000,
     ) -> Series:
         """From from_ms (included) to to_ms (not included), oldest first. t: stamps in UTC epoch ms; v: numbers (false
-        and true: 0 and 1), null where there is none; q: quality (0 BAD, 64 UNCERTAIN, 192 GOOD); source: raw or a roll-up.
+        and true: 0 and 1), null where none is; q: quality (0 BAD, 64 UNCERTAIN, 192 GOOD); source: raw or roll-up.
 
         Where there are more rows than points, each slice of time keeps its lowest and its highest value. A tag that
         nobody knows has no points. Every single row: /api/export.

@@ -15,6 +15,11 @@ from cloud.host_view import HostView
 from wire.errors import StoreDown
 from wire.ids import NodeId
 
+_SHORT: dict[str, Any] = {
+    "ok": True, "produced": 1000, "stored": 990, "in_flight": 9, "dead_letters": 1, "dropped": 0, "collided": 0,
+    "lost": 0,
+}  # fmt: skip
+
 
 class InShort(BaseModel):
     """In samples: produced = stored + dead_letters + dropped + in_flight + collided + lost."""
@@ -45,10 +50,10 @@ class Site(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"id": "plant-1", "online": 1, "heard_ms": 1_700_000_000_000, "tags": 12, "balance": None,
+                {"id": "plant-1", "online": 1, "heard_ms": 1_700_000_000_000, "tags": 12, "balance": _SHORT,
                  "gateways": [{"id": "gw-1", "online": True, "since_ms": 1_690_000_000_000,
                                "heard_ms": 1_700_000_000_000, "devices": 3, "tags": 12, "protocol": "gaugeline/1",
-                               "duplicate_id": False, "balance": None}]}
+                               "duplicate_id": False, "balance": _SHORT}]}
             ]
         }
     )  # fmt: skip
