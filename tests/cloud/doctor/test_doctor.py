@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import socket
 import sqlite3
@@ -23,8 +22,8 @@ import duckdb
 import httpx
 import pytest
 
-from cloud.broker_config import Fleet, Listener
-from cloud.broker_files import write
+from cloud.broker_config import Fleet, acl
+from cloud.broker_files import hashed
 from cloud.cli import main
 from cloud.config import Config, InfluxV1
 from cloud.doctor import broker as asked
@@ -112,41 +111,38 @@ def test_a_broker_that_is_away_or_another_program(doctor: Doctor) -> None:
     only(found["broker"], "failed", "cannot be reached", "start the broker")
 
 
-def test_wrong_password_and_missing_rights_on_a_real_broker(doctor: Doctor, tmp_path: Path) -> None:
-    port = free_port()
-    fleet, folder = Fleet((), ("gaugeline",)), tmp_path / "mosquitto"
-    write(fleet, Listener("127.0.0.1", port), folder, folder, False)
-    if os.getuid() == 0:
-        for path in (folder, folder / "passwords"):
-            shutil.chown(path, "mosquitto")
-    server = Mosquitto(folder, port)
-    (user,) = (u for u in fleet.users if "gaugeline" in u)
-    secret = next(p for p in (folder / "secrets").rglob("*") if p.is_file())
-    config = folder / "mosquitto.conf"
-
-    def command() -> list[str]:
-        return [shutil.which("mosquitto", path="/usr/sbin:/usr/bin") or "mosquitto", "-c", str(config)]
-
-    server.command = command  # type: ignore[method-assign]
+def test_wrong_password_and_missing_rights_on_a_real_broker(
+    doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `gaugeline cloud broker-config` writes it, where one user has one session."""
+    folder, fleet = tmp_path / "mosquitto", Fleet((), ("gaugeline",))
+    folder.mkdir()
+    rights = folder / "acl"
+    rights.write_text(acl(fleet))
+    (user,) = fleet.users
+    (folder / "passwords").write_text(f"{user}:{hashed('secret', b'x' * 12)}\n")
+    server = Mosquitto(folder)
+    server.extra = (
+        f"allow_anonymous false\nuser root\nuse_username_as_clientid true\npassword_file {folder}/passwords\n"
+        f"acl_file {rights}\n"
+    )
     server.start()
-    url = f"mqtt://127.0.0.1:{port}"
-    good = {"url": url, "username": user, "password_file": str(secret)}
+    (tmp_path / "right").write_text("secret")
+    (tmp_path / "wrong").write_text("wrong")
+    good = {"url": server.url, "username": user, "password_file": "right"}
     try:
         code, found = doctor(broker=good)
-        assert (code, found["broker"][0][0]) == (0, "ok"), found
-        (tmp_path / "wrong").write_text("wrong")
+        assert code == 0, found
+        only(found["broker"], "ok", "logged in, may read")
         code, found = doctor(broker={**good, "password_file": "wrong"})
         only(found["broker"], "failed", "refuses this host", "password_file")
-        assert doctor(broker=url)[0] == 2, "nobody comes in without a name"
+        assert doctor(broker=server.url)[0] == 2, "nobody comes in without a name"
         server.stop()
-        acl = folder / "acl"
-        whole = acl.read_text()
-        acl.write_text(f"user {user}\ntopic read spBv1.0/#\n")
+        rights.write_text(f"user {user}\ntopic read spBv1.0/#\n")
         server.start()
+        monkeypatch.setattr(asked, "HEARD_S", 1.0)
         code, found = doctor(broker=good)
         only(found["broker"], "failed", "may not write spBv1.0/STATE/gaugeline", "right to write")
-        server.stop()
-        acl.write_text(whole)
     finally:
         server.stop()
 
