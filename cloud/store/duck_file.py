@@ -191,7 +191,7 @@ class DuckFile:
         try:
             own = await asyncio.shield(kept)
         except asyncio.CancelledError:
-            kept.add_done_callback(lambda done: done.exception() or self._given_back(done.result()))
+            kept.add_done_callback(lambda done: None if done.exception() else self._given_back(done.result()))
             raise
 
         def begin() -> str:
