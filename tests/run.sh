@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole suite in two groups at once. What measures when something happens has the machine to itself as far as it
-# can: the other group is nice, takes only the processor time that is left, and is shown when the first one has ended.
+# can: the other group is nice, takes what is left and a tenth besides, and is shown when the first one has ended.
 # Usage: tests/run.sh PYTHON [pytest options]
 set -uom pipefail # job control: a background job that heeds Ctrl-C, with a process group of its own
 python=$1
@@ -10,7 +10,7 @@ rm -f .coverage .coverage.*
 export PYTHONDONTWRITEBYTECODE=
 collected=$("$python" -m pytest --collect-only -qq "$@" 2>&1) || { printf '%s\n' "$collected"; exit 1; }
 rest=$(mktemp)
-nice -n 19 "$python" -m pytest -n 4 --dist loadfile -m "not alone" --cov --cov-report= "$@" >"$rest" 2>&1 &
+nice -n 10 "$python" -m pytest -n 4 --dist loadfile -m "not alone" --cov --cov-report= "$@" >"$rest" 2>&1 &
 job=$!
 trap 'kill -INT -- "-$job" 2>/dev/null && wait "$job"; rm -f "$rest"' EXIT
 trap 'exit 130' INT TERM

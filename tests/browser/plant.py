@@ -176,7 +176,7 @@ class Plant:
         self._was_off = False
         self._start_s = time.time()
         self._devices = points(lambda t: 40_000 + (t - self._start_s) * 42 / 3600)
-        self._port = port or free_port()
+        self.port = port or free_port()
         self._app = FastAPI()
         self._state = StateDb(folder / "state.db")
         self._closing = asyncio.Event()
@@ -184,7 +184,7 @@ class Plant:
         api.add(self._app, self, DeadLetters(self._state), HostState(self._state), self._closing)
         mount(self._app, self)
         config = uvicorn.Config(
-            self._app, host="127.0.0.1", port=self._port, log_level="warning", timeout_graceful_shutdown=1
+            self._app, host="127.0.0.1", port=self.port, log_level="warning", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="plant")
@@ -192,7 +192,7 @@ class Plant:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self._thread.start()
@@ -277,7 +277,7 @@ class Plant:
         """The host started anew on the same port, with another database."""
         folder = self._folder / "again"
         folder.mkdir()
-        found = Plant(folder, self._port)
+        found = Plant(folder, self.port)
         found.start()
         return found
 

@@ -20,6 +20,7 @@ export interface Listener {
 
 const RETRY_MS = [1000, 2000, 5000, 10000];
 const SILENT_MS = 12000;
+const CONNECT_MS = 15000;
 
 let lastHeard = Date.now();
 let lost = false;
@@ -67,10 +68,14 @@ export function isLost(): boolean {
 
 export function listen(listener: Listener): void {
   let attempt = 0;
+  let again = (): void => undefined;
 
   function open(): void {
     const source = new EventSource("/api/events");
+    // A host that is stopped in this moment, or a network that swallows everything, may never answer at all.
+    const patience = window.setTimeout(() => again(), CONNECT_MS);
     source.onopen = () => {
+      window.clearTimeout(patience);
       attempt = 0;
       nowLive(listener);
     };
@@ -81,11 +86,14 @@ export function listen(listener: Listener): void {
       listener.changed(live.values);
     });
     // The browser's own retry gives up for good on some answers: always begin anew, ever more slowly.
-    source.onerror = () => {
+    again = () => {
+      again = () => undefined;
+      window.clearTimeout(patience);
       source.close();
       nowLost();
       window.setTimeout(open, RETRY_MS[Math.min(attempt++, RETRY_MS.length - 1)]);
     };
+    source.onerror = () => again();
   }
 
   open();
@@ -96,9 +104,9 @@ export function listen(listener: Listener): void {
     fetch("/api/health", { signal: AbortSignal.timeout(5000), cache: "no-store" }).then(
       (answer) => {
         if (answer.ok) lastHeard = Date.now();
-        else nowLost();
+        else again();
       },
-      nowLost,
+      () => again(),
     );
   }, 3000);
 }
