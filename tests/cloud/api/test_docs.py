@@ -44,7 +44,7 @@ def test_the_examples_with_curl_give_what_the_page_says(plant: Plant, tmp_path: 
     assert json.loads(found["series"])["v"] == [float(i) for i in range(BATCHES)]
     assert len(json.loads(found["tags"])["items"]) == 2
     assert json.loads(found["dead-letters"])["items"][0]["kind"] == "sample"
-    assert found["events"].startswith("id: ")
+    assert found["events"].startswith("event: live\n")
     with (tmp_path / "flow.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["ts_ms"]) for row in rows] == [T0 + 1000 * i for i in range(BATCHES)]
