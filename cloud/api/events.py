@@ -23,8 +23,9 @@ SILENT_S = 5.0
 """After so long without a change an empty event says that the connection lives."""
 MOST_READERS = 500
 EXAMPLE = (
-    "id: 5f0c-17\nevent: live\n"
-    'data: {"now_ms": 1700000000500, "values": [["plant-1/gw-1", "pump-1", "flow", 41.5, 192, 1700000000000]]}\n\n'
+    "event: live\n"
+    'data: {"now_ms": 1700000000500, "values": [["plant-1/gw-1", "pump-1", "flow", 41.5, 192, 1700000000000]]}\n'
+    "id: 5f0c-17\n\n"
 )
 CONTENT = {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}}
 
@@ -61,7 +62,7 @@ class Feed:
     def event(self, changed: Sequence[LiveTag], version: int) -> str:
         values = [[str(t.node), t.device, t.name, t.value, int(t.quality), t.ts_ms] for t in changed]
         said = json.dumps({"now_ms": wall_ms(), "values": values})
-        return f"id: {self.start}-{version}\nevent: live\ndata: {said}\n\n"
+        return f"event: live\ndata: {said}\nid: {self.start}-{version}\n\n"
 
     def version(self, last_event_id: str | None) -> int:
         """What the reader has seen already; -1: nothing, or of another process."""

@@ -225,7 +225,8 @@ def test_random_questions_are_answered_as_documented(plant: Plant) -> None:
         for mode in modes:
 
             @settings(
-                max_examples=2, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+                max_examples=1 if mode is modes[0] else 2, deadline=None, derandomize=True, database=None,
+                phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
             @given(case=operation.as_strategy(generation_mode=mode))
@@ -237,5 +238,5 @@ def test_random_questions_are_answered_as_documented(plant: Plant) -> None:
                 case.validate_response(answer, checks=CHECKS)
 
             ask()
-    assert asked > 40
+    assert asked > 30
     assert json.loads(plant.host.get("/api/health"))["status"] in ("ok", "degraded"), "it is there still"

@@ -36,7 +36,7 @@ def say(live: LiveValues, *numbers: int, value: float = 0.0, ts_ms: int = 1, nod
 
 
 def parsed(event: str) -> tuple[str, dict[str, Any]]:
-    first, second, third = event.strip().splitlines()
+    second, third, first = event.strip().splitlines()
     assert second == "event: live"
     return first.removeprefix("id: "), {
         v[2]: v[3] for v in json.loads(third.removeprefix("data: "))["values"] if v[3] is not None

@@ -21,6 +21,7 @@ from cloud.ledger_pages import Entries, LedgerPages
 from cloud.live import LiveValues
 from cloud.state.db import StateDb
 from cloud.state.ledger import SqlLedger
+from cloud.state.place import StateChoice
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
@@ -111,8 +112,10 @@ async def test_dead_letters_page_by_page(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def ledger_of(folder: Path, kind: str) -> AsyncIterator[tuple[Callable[..., Awaitable[None]], LedgerPages]]:
-    db = StateDb(folder / "state.db")
+async def ledger_of(
+    folder: Path, kind: str, place: StateChoice | None = None
+) -> AsyncIterator[tuple[Callable[..., Awaitable[None]], LedgerPages]]:
+    db = StateDb(place or folder / "state.db")
     await db.open()
     store = EmbeddedStore(folder / "s.duckdb")
     await store.open()
@@ -134,10 +137,13 @@ def entry(group: str, epoch: str, number: int, device: str = "d", at_ms: int = T
     return LedgerEntry(BatchKey(NodeId(group, "n"), epoch, number), device, "ab", 3, 1, 1, at_ms, at_ms + 10)
 
 
-@pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
-async def test_the_ledger_page_by_page(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite", "postgresql"])
+async def test_the_ledger_page_by_page(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setattr(ledger_pages, "AT_ONCE", 4)
-    async with ledger_of(tmp_path, kind) as (add, pages):
+    place = request.getfixturevalue("postgres").new() if kind == "postgresql" else None
+    async with ledger_of(tmp_path, kind, place) as (add, pages):
         wanted = [(g, e, n) for g in ("a", "b") for e in ("e1", "e2") for n in range(1, 8)]
         await add(*(entry(g, e, n, "odd" if n % 2 else "even", T0 + 100 * n) for g, e, n in reversed(wanted)))
         more = iter(range(1000, 2000))
