@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from cloud.api import (
+    aggregates,
     anomalies,
     archive,
     assets,
@@ -53,6 +54,7 @@ def add(
         health.router(host, turns),
         assets.router(host),
         series.router(host),
+        aggregates.router(host),
         balance.router(host),
         anomalies.router(host),
         energy.router(host),
