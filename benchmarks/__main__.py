@@ -18,6 +18,7 @@ SCRIPTS = (
     "delivery",
     "gateway_metrics",
     "host_ingest",
+    "chart_queries",
     "rtu_bus",
     "take_over",
 )

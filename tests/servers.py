@@ -24,7 +24,6 @@ import psycopg
 from psycopg import sql
 
 from cloud.state.place import PostgresDb
-
 from firmware_sim.demo.processes import free_port as free_port
 
 

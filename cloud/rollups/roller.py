@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from wire.errors import ConfigError, StoreDown
 
 log = logging.getLogger(__name__)
 
+FIRST_S = 5.0  # after the start: the collector opens the store
 EVERY_S = 30.0
 AGAIN_S = 5.0  # after a fault
 TOLD_S = 60.0
@@ -54,9 +56,13 @@ class Roller:
     _told_s: float = 0.0
 
     async def run(self) -> None:
+        pause_s = FIRST_S
         while True:
-            pause_s = EVERY_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._wanted.wait()
             self._wanted.clear()
+            pause_s = EVERY_S
             try:
                 await self.work()
                 if self.stats.problems.pop("rollups", None) is not None:
@@ -64,11 +70,6 @@ class Roller:
             except (StoreDown, ConfigError) as fault:
                 self._ill(str(fault))
                 pause_s = AGAIN_S
-            try:
-                async with asyncio.timeout(pause_s):
-                    await self._wanted.wait()
-            except TimeoutError:
-                pass
 
     async def rebuild(self, from_ms: int, to_ms: int) -> int:
         """Days of the store that are going to be computed anew. Raises StoreDown, LeaseLost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -13,14 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from cloud.duty import Duty
 from cloud.rollups.hours import SETTLE_MS
 from cloud.state.schema import rollup_hours
-from cloud.store.port import Batch, Series, StoredTag
+from cloud.store.port import Batch, DeviceId, Series, StoredTag
 from cloud.store.whole_rows import DAY_MS, TagId
-from cloud.store.windows import HOUR_MS, LEVELS, MINUTE_MS, Windows
+from cloud.store.windows import HIGHEST_TOKEN, HOUR_MS, LEVELS, MINUTE_MS, Windows
 from tests.contract.rolling import FLOW, NODE, T0, Clock, Rolling, brute, flow, new_place, same
+from tests.servers import InfluxDB
 from wire.block import Quality, Sample
-from wire.errors import ConfigError, StoreDown
+from wire.errors import ConfigError, LeaseLost, StoreDown
 from wire.ids import NodeId
 from wire.tag import Datatype
 
@@ -358,3 +361,124 @@ async def test_too_many_windows_are_refused(rolling: Rolling) -> None:
     with pytest.raises(ConfigError):
         await rolling.store.aggregates(*FLOW, T0, T0 + 1, 0)
     assert await rolling.store.aggregates(*FLOW, T0, T0, 1_000) == []
+
+
+class Turn(Duty):
+    """Of one host among several."""
+
+    def __init__(self, token: int, lost: bool = False) -> None:
+        super().__init__()
+        self.token, self.lost = token, lost
+
+    def still(self) -> None:
+        if self.lost:
+            raise LeaseLost("another host is active")
+
+    async def check(self) -> None:
+        self.still()
+
+
+async def test_what_an_earlier_owner_writes_late_is_never_seen(influxdb: InfluxDB, tmp_path: Path) -> None:
+    found = [flow(T0 + i * 10_000, float(i)) for i in range(360)]
+    where, clock = new_place("influxdb", tmp_path, influxdb), Clock(T0 + 2 * HOUR_MS)
+    old = await Rolling(where, tmp_path / "state.db", clock, Turn(7)).open()
+    await old.keep(*found[:200])
+    await old.roller.work()
+    stale = await old.store.windows.rolled_of(FLOW, T0, T0 + HOUR_MS, "1m")
+    new = await Rolling(where, tmp_path / "state.db", clock, Turn(8)).open()
+    try:
+        await new.keep(*found[200:])
+        await new.roller.work()
+        for level in LEVELS:
+            await old.store.windows.put(level, stale.coarser(LEVELS[level]), 7)
+        for level, step_ms in LEVELS.items():
+            same(await new.kept(level), brute(found, step_ms))
+            same(await old.kept(level), brute(found, step_ms))
+            parts = [w async for w in new.store.windows.rolled([DeviceId(NODE, "pump-1")], T0, T0 + HOUR_MS, level)]
+            assert sum(len(w) for w in parts) == HOUR_MS // step_ms
+    finally:
+        await new.close()
+        await old.close()
+
+
+async def test_a_host_that_is_not_active_any_more_writes_no_rollup(rolling: Rolling) -> None:
+    turn = Turn(3)
+    new = await rolling.again(turn)
+    new.clock.ms = T0 + 2 * HOUR_MS
+    try:
+        await new.roller.work()
+        await new.keep(flow(T0, 1.0))
+        turn.lost = True
+        with pytest.raises(LeaseLost):
+            await new.roller.work()
+        assert await new.kept("1m") == []
+        assert len(new.marks.due()) == 1
+    finally:
+        await new.close()
+
+
+async def test_a_token_that_does_not_fit_beneath_a_millisecond_is_refused(influxdb: InfluxDB, tmp_path: Path) -> None:
+    where, clock = new_place("influxdb", tmp_path, influxdb), Clock(T0 + 2 * HOUR_MS)
+    one = await Rolling(where, tmp_path / "state.db", clock, Turn(HIGHEST_TOKEN)).open()
+    try:
+        await one.keep(flow(T0, 1.0))
+        await one.roller.work()
+        assert len(await one.kept("1m")) == 1
+        one.roller.duty = Turn(HIGHEST_TOKEN + 1)
+        await one.keep(flow(T0 + 1, 2.0))
+        with pytest.raises(ConfigError, match="new database"):
+            await one.roller.work()
+        found = await one.store.aggregates(*FLOW, T0, T0 + HOUR_MS, HOUR_MS)
+        same(found, brute([flow(T0, 1.0), flow(T0 + 1, 2.0)], HOUR_MS))
+    finally:
+        await one.close()
+
+
+async def test_the_roller_runs_by_itself_tells_faults_and_goes_on(
+    rolling: Rolling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.rollups.roller.EVERY_S", 0.02)
+    monkeypatch.setattr("cloud.rollups.roller.AGAIN_S", 0.02)
+    monkeypatch.setattr("cloud.rollups.roller.FIRST_S", 0.0)
+    rolling.clock.ms = T0 + 2 * HOUR_MS
+    await rolling.keep(flow(T0, 1.0))
+    await rolling.store.close()  # as before the collector has opened it
+    running = asyncio.create_task(rolling.roller.run())
+    try:
+        while "rollups" not in rolling.stats.problems:
+            await asyncio.sleep(0.01)
+        await rolling.store.open()
+        while rolling.roller.status()["hours_due"] or "rollups" in rolling.stats.problems:
+            await asyncio.sleep(0.01)
+        assert len(await rolling.kept("1h")) == 1
+        assert rolling.roller.status() == {
+            "hours_due": 0, "days_due": 0, "oldest_due_s": 0, "rows": 6, "windows_left": 0, "problem": ""
+        }  # fmt: skip
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_late_samples_while_a_day_is_computed_are_not_lost(
+    rolling: Rolling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples written between the question to the database and its answer's place in it mark their windows anew."""
+    monkeypatch.setattr("cloud.rollups.roller.EVERY_S", 0.0)  # between the pieces of a day, hours are looked after
+    first, late = flow(T0, 1.0), flow(T0 + 1, 9.0)
+    await rolling.write(Batch(NODE, "pump-1", (first,)))
+    rolling.clock.ms = T0 + 2 * HOUR_MS
+    put, kept = rolling.store.windows.put, False
+
+    async def meanwhile(level: str, w: Windows, token: int) -> None:
+        nonlocal kept
+        if not kept:
+            kept = True
+            await rolling.keep(late)
+        await put(level, w, token)
+
+    monkeypatch.setattr(rolling.store.windows, "put", meanwhile)
+    await rolling.roller.work()
+    await rolling.roller.work()
+    for level, step_ms in LEVELS.items():
+        same(await rolling.kept(level), brute([first, late], step_ms))
+    assert rolling.marks.due() == []
