@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 FIRST_S = 5.0  # after the start: the collector opens the store
 EVERY_S = 30.0
 AGAIN_S = 5.0  # after a fault
+REST, LONGEST_S = 10, 600.0
+"""After a pass it rests ten times as long as that took: ten minutes of many tags cost InfluxDB little more than one."""
 TOLD_S = 60.0
 MOST_PARTS = 4
 """Questions for one level of a run; windows between them are computed again, which changes nothing."""
@@ -62,9 +64,9 @@ class Roller:
                 async with asyncio.timeout(pause_s):
                     await self._wanted.wait()
             self._wanted.clear()
-            pause_s = EVERY_S
             try:
                 await self.work()
+                pause_s = max(AGAIN_S, self._live_s - time.monotonic())
                 if self.stats.problems.pop("rollups", None) is not None:
                     log.info("roll-ups are made again")
             except (StoreDown, ConfigError) as fault:
@@ -106,7 +108,8 @@ class Roller:
 
     async def _hours(self) -> None:
         """What was written lately, or late."""
-        self._live_s = time.monotonic() + EVERY_S
+        began_s = time.monotonic()
+        self._live_s = began_s + LONGEST_S  # not again from within itself
         for run in _runs(self.marks.due()):
             async with self.writing:  # what is written at this moment is either committed, or marked anew
                 for due in run:
@@ -123,6 +126,8 @@ class Roller:
                     self.marks.done(due, well)
             self._figures()
         await self.marks.clean()
+        now_s = time.monotonic()
+        self._live_s = now_s + min(LONGEST_S, max(EVERY_S, REST * (now_s - began_s)))
 
     async def _day(self, day: DayId) -> None:
         async with self.writing:  # see _hours

@@ -17,7 +17,7 @@ import numpy as np
 from cloud.store.influx_client import Found, InfluxServer, Unacceptable
 from cloud.store.line_protocol import NODE_ITSELF, series_prefix
 from cloud.store.port import DeviceId
-from cloud.store.whole_rows import MOST_ANSWERED, Of, TagId, influx_rows
+from cloud.store.whole_rows import Of, TagId, influx_rows
 from cloud.store.window_port import Rows
 from cloud.store.windows import COUNTS, HOUR_MS, LEVELS, NUMBERS, Windows, fenced, joined, no_windows, windows_of
 from wire.block import Quality
@@ -25,6 +25,8 @@ from wire.errors import StoreDown
 from wire.ids import NodeId
 
 MOST_LINES = 10_000
+MOST_ANSWERED = 20_000
+"""Windows of one answer, whose JSON keeps the event loop busy for about 0.1 s."""
 MOST_DEVICES = 50  # in one question: its text names each of them
 _MS = 1_000_000  # ns
 _FACTS = 'count("quality"), count("value"), min("quality"), mean("value"), min("value"), max("value"), last("value")'

@@ -482,3 +482,45 @@ async def test_late_samples_while_a_day_is_computed_are_not_lost(
     for level, step_ms in LEVELS.items():
         same(await rolling.kept(level), brute([first, late], step_ms))
     assert rolling.marks.due() == []
+
+
+async def test_of_very_many_rows_the_database_makes_windows(
+    rolling: Rolling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.store.chart.MOST_RAW", 100)
+    found = [flow(T0 + i * 100, float(i % 50)) for i in range(2_000)]
+    found[777] = flow(found[777].ts_ms, -1e9)
+    await rolling.keep(*found)
+    series = await rolling.store.series(*FLOW, T0, T0 + 200_000, 100)
+    assert series.source == "raw"
+    assert len(series.t) <= 110
+    assert min(v for v in series.v if v is not None) == -1e9
+
+
+async def test_rollups_that_the_database_refuses_are_told(influxdb: InfluxDB, tmp_path: Path) -> None:
+    where, clock = new_place("influxdb", tmp_path, influxdb), Clock(T0 + 2 * HOUR_MS)
+    one = await Rolling(where, tmp_path / "state.db", clock).open()
+    try:
+        http = InfluxHttp(influxdb.url, where[1] if isinstance(where, tuple) else "")
+        await http.open()
+        await http.write(f'rollup_1m,tag=x count="a text" {T0}')
+        await http.close()
+        await one.keep(flow(T0, 1.0))
+        with pytest.raises(StoreDown, match="does another program write rollup_1m"):
+            await one.roller.work()
+        assert len(one.marks.due()) == 1
+    finally:
+        await one.close()
+
+
+async def test_windows_that_the_database_would_delete_at_once_are_not_sent(influxdb: InfluxDB) -> None:
+    http = InfluxHttp(influxdb.url, f"db {uuid4().hex}", retention_days=30)
+    store = InfluxStore(http)
+    await store.open()
+    now_ms = time.time_ns() // 1_000_000
+    stamps = np.array([now_ms - 40 * DAY_MS, now_ms - DAY_MS]) // HOUR_MS * HOUR_MS
+    one, rank = np.ones(2), np.zeros(2, np.int64)
+    w = windows_of([FLOW], rank, stamps, rank + Quality.GOOD, one, HOUR_MS)
+    await store.windows.put("1h", w, 0)
+    assert (await store.windows.rolled_of(FLOW, 0, now_ms, "1h")).start_ms.tolist() == [stamps[1]]
+    await store.close()
