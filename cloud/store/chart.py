@@ -20,7 +20,7 @@ from wire.block import Quality
 from wire.errors import ConfigError
 
 MOST_RAW = 200_000
-"""Rows that are read for one chart; of more the database makes windows."""
+"""Rows that are read for one chart, unless so many points are wanted; of more the database makes windows."""
 MOST_PARTS = 8
 """Questions to the database for what the roll-ups lack."""
 MOST_WINDOWS = 100_000
@@ -60,8 +60,9 @@ async def series(store: WindowStore, rolled: Rolled, tag: TagId, from_ms: int, t
 
 
 async def _from_rows(store: WindowStore, tag: TagId, from_ms: int, to_ms: int, points: int) -> Series:
-    rows = await store.rows_of(tag, from_ms, to_ms, MOST_RAW + 1)
-    if len(rows.t) <= MOST_RAW:
+    most = max(MOST_RAW, points)
+    rows = await store.rows_of(tag, from_ms, to_ms, most + 1)
+    if len(rows.t) <= most:
         return reduced(rows.t, rows.v, rows.q, points)
     step_ms = max(1, 2 * (to_ms - from_ms) // max(2, points))
     return _drawn(await store.computed_of(tag, from_ms, to_ms, step_ms), from_ms, to_ms, points, "raw", step_ms)

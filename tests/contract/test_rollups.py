@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,9 +19,11 @@ from sqlalchemy import select
 from cloud.duty import Duty
 from cloud.rollups.hours import SETTLE_MS
 from cloud.state.schema import rollup_hours
+from cloud.store.influx import InfluxStore
+from cloud.store.influx_http import InfluxHttp
 from cloud.store.port import Batch, DeviceId, Series, StoredTag
 from cloud.store.whole_rows import DAY_MS, TagId
-from cloud.store.windows import HIGHEST_TOKEN, HOUR_MS, LEVELS, MINUTE_MS, Windows
+from cloud.store.windows import HIGHEST_TOKEN, HOUR_MS, LEVELS, MINUTE_MS, Windows, windows_of
 from tests.contract.rolling import FLOW, NODE, T0, Clock, Rolling, brute, flow, new_place, same
 from tests.servers import InfluxDB
 from wire.block import Quality, Sample
@@ -484,9 +488,7 @@ async def test_late_samples_while_a_day_is_computed_are_not_lost(
     assert rolling.marks.due() == []
 
 
-async def test_of_very_many_rows_the_database_makes_windows(
-    rolling: Rolling, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_of_very_many_rows_the_database_makes_windows(rolling: Rolling, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cloud.store.chart.MOST_RAW", 100)
     found = [flow(T0 + i * 100, float(i % 50)) for i in range(2_000)]
     found[777] = flow(found[777].ts_ms, -1e9)

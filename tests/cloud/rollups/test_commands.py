@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.error import HTTPError
@@ -38,7 +39,14 @@ def test_a_host_rolls_up_tells_how_far_it_is_and_does_it_again(
     host.start()
     try:
         asyncio.run(deliver(mosquitto.port))
+        host.kill()  # before anything was rolled up
+        host.start()
         url = ("--url", host.url)
+        while main(["rollup", "--from", "2022-01-01", "--to", "2022-01-02", *url]):
+            time.sleep(0.05)  # the store is being opened
+        while (found := json.loads(host.get("/api/rollups")))["rows"] < 3 or found["hours_due"]:
+            time.sleep(0.05)
+        capsys.readouterr()
         assert main(["rollup", "--from", "2023-11-14T12:00Z", "--to", "2023-11-15T12:00Z", *url]) == 0
         said = capsys.readouterr().out
         assert "1 days of sites computed anew\n" in said
