@@ -91,7 +91,7 @@ async def windows(
     """In order. step_ms: of a roll-up. The first and the last window may hold only a part of their rows: those between
     the times."""
     level = next(name for name, step in LEVELS.items() if step == step_ms)
-    since_ms = rolled.raw_since_ms(*tag)
+    since_ms = -(-rolled.raw_since_ms(*tag) // step_ms) * step_ms  # a window that lacks rows is its roll-up
     begin_ms, end_ms = -(-from_ms // step_ms) * step_ms, to_ms // step_ms * step_ms
     if begin_ms >= end_ms:
         return await store.computed_of(tag, from_ms, to_ms, step_ms)

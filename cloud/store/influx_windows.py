@@ -172,6 +172,8 @@ class InfluxWindows:
         """Parts of the time, whole hours, and within an hour some devices of one group."""
         for group in sorted({one.node.group for one in of if one not in self._tags}):
             await self.devices(group)
+        for one in of:
+            self._tags.setdefault(one, 1)  # its first samples are just being written, or were refused
         an_hour = max(1, HOUR_MS // step_ms)
         tags = sum(self._tags.get(one, 1) for one in of)
         hours = max(1, MOST_ANSWERED // (an_hour * max(1, tags)))

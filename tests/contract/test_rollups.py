@@ -331,6 +331,8 @@ async def test_windows_that_lack_rows_are_left_or_made_from_elsewhere(rolling: R
         await empty.roller.work()
         assert empty.stats.counters["rollup_windows_left"] == 2
         assert (await empty.kept("1m"))[:61] == before
+        minutes = await empty.store.aggregates(*FLOW, T0, T0 + 2 * HOUR_MS, MINUTE_MS)
+        assert same(minutes, [*before, *brute(found[366:], MINUTE_MS)])
         same((await empty.kept("1h"))[:1], brute(found, HOUR_MS)[:1])
         same(await empty.store.aggregates(*FLOW, T0, T0 + HOUR_MS, HOUR_MS), brute(found, HOUR_MS)[:1])
         chart = await empty.store.series(*FLOW, T0, T0 + 2 * HOUR_MS, 1_000)
