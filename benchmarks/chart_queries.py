@@ -53,7 +53,7 @@ STORES = ("duckdb", "influxdb")
 
 class Bench:
     def __init__(self, folder: Path, server: InfluxDB | None, days: int) -> None:
-        self.days = days
+        self.days, self.ingested = days, 0
         self.now_ms = time.time_ns() // 1_000_000 // HOUR_MS * HOUR_MS + 30 * MINUTE_MS
         self.from_ms = self.now_ms // DAY_MS * DAY_MS - days * DAY_MS
         self.db = StateDb(folder / "state.db")
@@ -141,6 +141,7 @@ async def measure(folder: Path, server: InfluxDB | None, days: int, ingest: int)
     found: dict[str, float] = {"samples": days * 86_400, "load_s": await timed(b.load())}
     found["roll_up_all_s"] = await timed(b.roller.work())
     found |= await plant(b)
+    began = time.perf_counter()
     beside = asyncio.create_task(_ingest(b, ingest)) if ingest else None
     year_to, year_from = b.from_ms + days * DAY_MS, b.from_ms
     hour = year_to - 20 * HOUR_MS
@@ -161,7 +162,7 @@ async def measure(folder: Path, server: InfluxDB | None, days: int, ingest: int)
     }
     for name, ask in asked.items():
         await ask()
-        times = 5 if name == "catalogue" else TIMES
+        times = 5 if name == "catalogue" else TIMES * (5 if ingest else 1)
         found[f"{name}_p50_ms"], found[f"{name}_p95_ms"] = await percentiles(ask, times)
     chart = await b.store.series(*speed, year_from, year_to, POINTS)
     found["points"] = len(chart.t)
@@ -169,6 +170,9 @@ async def measure(folder: Path, server: InfluxDB | None, days: int, ingest: int)
     if beside is not None:
         beside.cancel()
         await asyncio.wait([beside])
+        if not beside.cancelled() and (fault := beside.exception()) is not None:
+            raise fault
+        found["ingested_per_s"] = b.ingested / (time.perf_counter() - began)
     await b.store.close()
     await b.db.close()
     return found
@@ -195,10 +199,12 @@ async def _ingest(b: Bench, rate: int) -> None:
     per_round = max(1, rate // 10 // TAGS)
     try:
         while True:
-            began = time.perf_counter()
+            round_s = time.perf_counter()
             b.now_ms += 100
-            await b.write(second(b.now_ms, min(DEVICES, per_round)))
-            await asyncio.sleep(max(0.0, 0.1 - (time.perf_counter() - began)))
+            batches = second(b.now_ms, min(DEVICES, per_round))
+            await b.write(batches)
+            b.ingested += len(batches) * TAGS
+            await asyncio.sleep(max(0.0, 0.1 - (time.perf_counter() - round_s)))
     finally:
         rolling.cancel()
         await asyncio.wait([rolling])
