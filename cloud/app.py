@@ -148,6 +148,7 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
         await _opened(db)
         if turns is None and isinstance(config.state, PostgresDb):
             await refuse_beside(db, config.host_id)
+        await windows.open()  # charts ask what is marked from the first moment on
         for (node, device), tags in (await state.births()).items():
             if duty.covers(node):
                 live.born(node, device, tags)
