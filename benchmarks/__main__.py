@@ -19,6 +19,7 @@ SCRIPTS = (
     "gateway_metrics",
     "host_ingest",
     "fleet_growth",
+    "chart_queries",
     "rtu_bus",
     "take_over",
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 
 from cloud import api, web
-from cloud.api import archive, backup, disk, export, ledger
+from cloud.api import archive, backup, disk, export, ledger, rollups
 from cloud.archive.archiver import Archiver
 from cloud.archive.folder import open_folder
 from cloud.archive.marks import DayMarks
@@ -32,6 +32,8 @@ from cloud.lease import Lease, Term, refuse_beside
 from cloud.ledger import Ledger
 from cloud.ledger_pages import ledger_pages
 from cloud.live import LiveValues
+from cloud.rollups.marks import WindowMarks
+from cloud.rollups.roller import Roller
 from cloud.standby import Turns, waiting_room
 from cloud.state.db import StateDb
 from cloud.state.host import HostState
@@ -43,7 +45,8 @@ from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_client import InfluxServer
 from cloud.store.influx_http import InfluxHttp
-from cloud.store.port import TelemetryStore
+from cloud.store.port import Batch, TelemetryStore
+from cloud.store.window_port import Rolled
 from cloud.window import WindowAuditor
 from wire.errors import PayloadError, StoreDown
 from wire.host_node import Node, remembered_node
@@ -59,13 +62,13 @@ class Kept(NamedTuple):
     ledger: Ledger
 
 
-def stores(config: Config, state: StateDb) -> Kept:
-    """The store that the configuration chose, with the ledger that goes with it."""
+def stores(config: Config, state: StateDb, rolled: Rolled | None = None) -> Kept:
+    """The store that the configuration chose, with the ledger that goes with it. rolled: which roll-ups are right."""
     choice = config.store
     if isinstance(choice, DuckDbFile):
-        embedded = EmbeddedStore(choice.path)
+        embedded = EmbeddedStore(choice.path, rolled)
         return Kept(embedded, EmbeddedLedger(embedded.file))
-    return Kept(InfluxStore(influx_server(choice)), SqlLedger(state))
+    return Kept(InfluxStore(influx_server(choice), rolled=rolled), SqlLedger(state))
 
 
 def influx_server(choice: InfluxV1 | InfluxBucket) -> InfluxServer:
@@ -137,7 +140,8 @@ async def _work(config: Config, tariff: Tariff, front: Front) -> None:
 
 async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, duty: Duty, turns: Turns | None) -> None:
     """Collects and shows, until cancelled."""
-    kept = stores(config, db)
+    windows = WindowMarks(db, wall_ms)
+    kept = stores(config, db, windows)
     state, letters = HostState(db), DeadLetters(db)
     live, stats = LiveValues(), Stats(started_s=wall_ms() / 1000)
     hearing = Hearing(live, stats)
@@ -146,6 +150,7 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
         await _opened(db)
         if turns is None and isinstance(config.state, PostgresDb):
             await refuse_beside(db, config.host_id)
+        await windows.open()  # charts ask what is marked from the first moment on
         for (node, device), tags in (await state.births()).items():
             if duty.covers(node):
                 live.born(node, device, tags)
@@ -156,14 +161,19 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
             await host.restore()
 
         marks = DayMarks(db)
+
+        async def about_to_write(batches: Sequence[Batch]) -> None:
+            await marks.touch(batches)
+            await windows.touch(batches)
+
         collector = Collector(
             config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore,
-            reorder_ms=round(config.reorder_s * 1000), duty=duty, about_to_write=marks.touch,
+            reorder_ms=round(config.reorder_s * 1000), duty=duty, about_to_write=about_to_write,
         )  # fmt: skip
         collector.remember(remembered(known))
         audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
-        windows = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing)
-        desk = Desk(config.host_id, collector, hearing.nodes, hearing.twins, windows, wall_ms)
+        auditor = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing)
+        desk = Desk(config.host_id, collector, hearing.nodes, hearing.twins, auditor, wall_ms)
         host = Host(kept.store, live, state, hearing, audit, stats, tariff, str(config.broker), wall_ms)
         after_ms = config.forget_after_days * 86_400_000
         forgetting = Forgetting(hearing.nodes, state, collector, host.audit, after_ms, wall_ms)
@@ -172,8 +182,9 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
         if (choice := config.archive) is not None:
             archiver = Archiver(
                 open_folder(choice.place), choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
-                state.births, kept.ledger, state.restored, duty,
+                state.births, kept.ledger, state.restored, duty, windows.touch,
             )  # fmt: skip
+        roller = Roller(kept.store, windows, collector.writing, stats, wall_ms, duty)
         care = DuckCare(kept.store.file, stats) if isinstance(kept.store, EmbeddedStore) else None
         api.add_keeping(
             shown.app,
@@ -183,12 +194,14 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
                 export.router(kept.store),
                 backup.router(Backups(config, kept.store, db, collector.writing, wall_ms)),
                 disk.router(care),
+                rollups.router(roller),
             ),
         )
         front.show(shown)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(collector.run(), name="collector")
             tasks.create_task(forgetting.run(), name="forgetting")
+            tasks.create_task(roller.run(), name="roller")
             if archiver is not None:
                 tasks.create_task(archiver.run(), name="archiver")
             if care is not None:

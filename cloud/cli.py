@@ -14,6 +14,7 @@ from cloud.archive import command as archive_command
 from cloud.backup import command as backup_command
 from cloud.config import KEYS, load_config
 from cloud.doctor import command as doctor_command
+from cloud.rollups import command as rollup_command
 from cloud.times import WrongCall, shielded
 from wire.errors import ConfigError
 
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--archive", metavar="FOLDER", help="keep whole days as Parquet here, or at s3://BUCKET/PREFIX (none)"
     )
-    keeping = (archive_command, query_command, backup_command, disk_command)
+    keeping = (archive_command, query_command, backup_command, disk_command, rollup_command)
     for part in (ask, look_command, *keeping, doctor_command):
         part.add(commands.add_parser)
     broker_command.add(commands)

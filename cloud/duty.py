@@ -8,8 +8,10 @@ from wire.ids import NodeId
 class Duty:
     """Of a host that has no standby: always. With one: see cloud.lease.Term.
 
-    groups: the sites that it collects; none named: all.
+    groups: the sites that it collects; none named: all. token: grows by one with each change of the active host.
     """
+
+    token: int = 0
 
     def __init__(self, groups: tuple[str, ...] = ()) -> None:
         self.groups = groups

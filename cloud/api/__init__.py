@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from cloud.api import (
+    aggregates,
     anomalies,
     assets,
     balance,
@@ -55,6 +56,7 @@ def add(
         assets.router(host),
         tags.router(host),
         series.router(host),
+        aggregates.router(host),
         balance.router(host),
         anomalies.router(host),
         energy.router(host),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ from cloud.duty import Duty
 from cloud.ledger import Ledger
 from cloud.state.restored import RestoredDays
 from cloud.stats import Stats
-from cloud.store.port import TelemetryStore
+from cloud.store.port import Batch, TelemetryStore
 from cloud.store.whole_rows import DayId, Of
 from wire.errors import ConfigError, StoreDown
 
@@ -57,7 +57,8 @@ class Job:
 class Archiver:
     """`run` until cancelled. writing: held while samples are written.
 
-    duty: whether this host is the active one; `run` raises LeaseLost when it is not any more.
+    duty: whether this host is the active one; `run` raises LeaseLost when it is not any more. about_to_write: called
+    with batches before a restore writes them.
     """
 
     folder: Folder
@@ -71,6 +72,7 @@ class Archiver:
     ledger: Ledger
     restored: RestoredDays
     duty: Duty = field(default_factory=Duty)
+    about_to_write: Callable[[Sequence[Batch]], Awaitable[None]] | None = None
     jobs: dict[int, Job] = field(default_factory=dict)
     _queue: list[Job] = field(default_factory=list)
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -195,7 +197,7 @@ class Archiver:
 
     async def _restore(self, day: DayId, job: Job) -> Mapping[str, Any]:
         async with self.writing:  # nobody stores one of these samples while they are compared
-            into = Into(self.store, self.ledger, self.restored, self.duty)
+            into = Into(self.store, self.ledger, self.restored, self.duty, self.about_to_write)
             return await restore_day(self.folder, into, day, job)
 
     async def status(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
@@ -33,12 +33,13 @@ _IDENTITY = ["node", "device", "tag", "ts_ms"]
 
 
 class Into(NamedTuple):
-    """What a day goes back into. duty: whether this host is the active one."""
+    """What a day goes back into. duty: whether this host is the active one. about_to_write: called with the batches."""
 
     store: TelemetryStore
     ledger: Ledger
     restored: RestoredDays
     duty: Duty
+    about_to_write: Callable[[Sequence[Batch]], Awaitable[None]] | None = None
 
 
 async def restore_day(folder: Folder, into: Into, day: DayId, job: Job) -> Mapping[str, Any]:
@@ -84,6 +85,8 @@ async def _identities(store: TelemetryStore, day: DayId, target: Path) -> None:
 async def _write(into: Into, day: DayId, batches: Sequence[Batch]) -> int:
     """How many the database refused."""
     await into.restored.mark(RestoredDay(b.node, b.device, day.day) for b in batches)
+    if into.about_to_write is not None:
+        await into.about_to_write(batches)
     into.duty.still()
     async with into.store.transaction():
         return len(await into.store.write(batches))

@@ -146,6 +146,23 @@ archive_days = Table(
     Column("day", Integer, primary_key=True, autoincrement=False),
 )
 
+# Hours of devices whose roll-ups are not (all) right yet; hour: hours since 1970-01-01.
+rollup_hours = Table(
+    "rollup_hours",
+    metadata,
+    *_node(),
+    Column("device", Words, primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+)
+
+# The same for whole UTC days of a site: of a database from before there were roll-ups, or where hours are too many.
+rollup_days = Table(
+    "rollup_days",
+    metadata,
+    Column("group", Words, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+)
+
 # The ledger, where the database of samples has no transactions (InfluxDB).
 ledger = Table(
     "ledger",

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import duckdb
 
+from cloud.store.windows import LEVELS
 from wire.errors import StoreDown
 
 Result = TypeVar("Result")
@@ -29,7 +30,14 @@ CREATE TABLE IF NOT EXISTS samples (
 CREATE TABLE IF NOT EXISTS ledger (
     "group" VARCHAR, node VARCHAR, epoch VARCHAR, number BIGINT, device VARCHAR, digest VARCHAR,
     samples INTEGER, dead INTEGER, collided INTEGER, first_ms BIGINT, last_ms BIGINT);
+""" + "".join(
+    # Roll-ups; series: the lowest number of a tag that has several.
+    f"""CREATE TABLE IF NOT EXISTS rollup_{level} (
+    series INTEGER, start_ms BIGINT, "count" INTEGER, num INTEGER, good INTEGER,
+    mean DOUBLE, "min" DOUBLE, "max" DOUBLE, "last" DOUBLE);
 """
+    for level in LEVELS
+)
 
 
 class DuckFile:
@@ -150,6 +158,22 @@ class DuckFile:
 
         def work() -> None:
             con.register("incoming", columns)
+            con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")  # noqa: S608 - names are ours
+            con.unregister("incoming")
+
+        await self._in_order(work)
+
+    async def replace(self, table: str, columns: dict[str, Any], keys: Sequence[str], bounds: tuple[int, int]) -> None:
+        """`insert` in the place of rows with the same keys. bounds: lowest and highest of the last key."""
+        con = self._connection()
+        names = ", ".join(f'"{name}"' for name in columns)
+        same = " AND ".join(f"{table}.{key} = incoming.{key}" for key in keys)
+
+        def work() -> None:
+            con.register("incoming", columns)
+            # The bounds let DuckDB pass over most of the table.
+            within = f"{table}.{keys[-1]} BETWEEN ? AND ?"
+            con.execute(f"DELETE FROM {table} USING incoming WHERE {within} AND {same}", list(bounds))  # noqa: S608
             con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")  # noqa: S608 - names are ours
             con.unregister("incoming")
 

@@ -11,11 +11,13 @@ import duckdb
 import numpy as np
 
 from cloud.ledger import COLLIDED_SQL, REACH_SQL, RUNS_SQL, Held, Index, LedgerEntry, Reach, Run, Sums, held, window_sql
+from cloud.store import chart
 from cloud.store.columns import TEXTS, WIDE, sample_of, split
 from cloud.store.duck_file import DuckFile
-from cloud.store.port import Batch, BatchKey, DeviceId, LastValue, Refused, Series
-from cloud.store.reduce import reduced
-from cloud.store.whole_rows import DayId, Of, duck_days, duck_rows
+from cloud.store.duck_windows import DuckWindows
+from cloud.store.port import Aggregate, Batch, BatchKey, DeviceId, LastValue, Refused, Series, StoredTag
+from cloud.store.whole_rows import DayId, Of, TagId, duck_days, duck_rows
+from cloud.store.window_port import NothingRolled, Rolled
 from wire.columns import Fields, fields_of, joined_fields
 from wire.ids import NodeId
 from wire.tag import Datatype
@@ -27,11 +29,13 @@ _SPLIT = TEXTS | WIDE  # datatypes whose value is not just a float
 
 
 class EmbeddedStore:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rolled: Rolled | None = None) -> None:
         self.file = DuckFile(path)
+        self._rolled = rolled or NothingRolled()
         self._ids: dict[DeviceKey, dict[tuple[str, Datatype], int]] = {}
         self._forms: dict[DeviceKey, dict[Sequence[str], tuple[Sequence[Datatype], list[int]]]] = {}
         self._highest = 0
+        self.windows = DuckWindows(self.file, self._ids)
 
     @property
     def about(self) -> str:
@@ -129,16 +133,20 @@ class EmbeddedStore:
         return list(newest.values())
 
     async def series(self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, points: int = 1000) -> Series:
-        ids = [i for (name, _), i in self._ids.get((node, device), {}).items() if name == tag]
-        if not ids:
-            return Series()
-        rows = await self.file.arrays(
-            "SELECT ts_ms, value, quality FROM samples WHERE series IN (SELECT unnest(?))"
-            " AND ts_ms >= ? AND ts_ms < ? ORDER BY ts_ms",
-            [ids, from_ms, to_ms],
+        return await chart.series(self.windows, self._rolled, TagId(node, device, tag), from_ms, to_ms, points)
+
+    async def aggregates(
+        self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, step_ms: int
+    ) -> list[Aggregate]:
+        return await chart.aggregates(self.windows, self._rolled, TagId(node, device, tag), from_ms, to_ms, step_ms)
+
+    async def tags(self) -> list[StoredTag]:
+        rows = await self.file.read(
+            'SELECT "group", node, device, tag, arg_max(datatype, b), min(a), max(b) FROM'
+            " (SELECT series, min(ts_ms) AS a, max(ts_ms) AS b FROM samples GROUP BY series) JOIN series ON series = id"
+            " GROUP BY ALL ORDER BY ALL"
         )
-        v = np.ma.filled(rows["value"].astype(np.float64), np.nan)
-        return reduced(np.asarray(rows["ts_ms"]), v, np.asarray(rows["quality"]).astype(np.int64), points)
+        return [StoredTag(NodeId(group, node), *row) for group, node, *row in rows]
 
     def samples(self, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[Any]:
         return duck_rows(self.file, of, from_ms, to_ms)

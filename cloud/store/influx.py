@@ -9,15 +9,15 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from cloud.store import chart
 from cloud.store.columns import sample_of
 from cloud.store.influx_client import InfluxServer, Unacceptable
 from cloud.store.influx_retention import kept_for
+from cloud.store.influx_windows import InfluxWindows, tag_of
 from cloud.store.line_protocol import NODE_ITSELF, USUAL, Prefixes, body
-from cloud.store.port import Batch, DeviceId, LastValue, Refused, Series
-from cloud.store.reduce import reduced
-from cloud.store.whole_rows import DayId, Of, influx_days, influx_rows
+from cloud.store.port import Aggregate, Batch, DeviceId, LastValue, Refused, Series, StoredTag
+from cloud.store.whole_rows import DayId, Of, TagId, influx_days, influx_rows
+from cloud.store.window_port import NothingRolled, Rolled
 from wire.columns import fields_of
 from wire.ids import NodeId
 
@@ -44,8 +44,12 @@ def _wall_ms() -> int:
 
 
 class InfluxStore:
-    def __init__(self, server: InfluxServer, now_ms: Callable[[], int] = _wall_ms) -> None:
+    def __init__(
+        self, server: InfluxServer, now_ms: Callable[[], int] = _wall_ms, rolled: Rolled | None = None
+    ) -> None:
         self._http, self._now_ms = server, now_ms
+        self._rolled = rolled or NothingRolled()
+        self.windows = InfluxWindows(server, now_ms)
         self._prefixes = Prefixes()
 
     @property
@@ -178,15 +182,28 @@ class InfluxStore:
         return values
 
     async def series(self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, points: int = 1000) -> Series:
-        found = await self._http.query(
-            'SELECT "value", "quality" FROM "sample" WHERE "group" = $group AND "node" = $node'
-            ' AND "device" = $device AND "tag" = $tag AND time >= $from AND time < $to',
-            {**_where(node, device), "tag": tag, "from": from_ms * _MS, "to": to_ms * _MS},
-        )
-        if not found:
-            return Series()
-        t, v, q = zip(*found[0].rows, strict=True)
-        return reduced(np.array(t, np.int64), np.array(v, np.float64), np.array(q, np.int64), points)
+        return await chart.series(self.windows, self._rolled, TagId(node, device, tag), from_ms, to_ms, points)
+
+    async def aggregates(
+        self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, step_ms: int
+    ) -> list[Aggregate]:
+        return await chart.aggregates(self.windows, self._rolled, TagId(node, device, tag), from_ms, to_ms, step_ms)
+
+    async def tags(self) -> list[StoredTag]:
+        ends = []
+        for end in ("first", "last"):  # a selector that stands alone gives the stamp of what it found
+            ends.append(
+                await self._http.query(
+                    f'SELECT {end}("quality"), "datatype" FROM "sample" GROUP BY "group", "node", "device", "tag"'  # noqa: S608
+                )
+            )
+        firsts = {tag_of(found.tags): int(found.rows[0][0]) for found in ends[0]}
+        tags = []
+        for found in ends[1]:
+            tag = tag_of(found.tags)
+            last_ms, _, datatype = found.rows[0]
+            tags.append(StoredTag(*tag, int(datatype or USUAL), firsts.get(tag, last_ms), last_ms))
+        return sorted(tags)
 
     def samples(self, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[Any]:
         return influx_rows(self._http, of, from_ms, to_ms)

@@ -9,12 +9,14 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import httpx
 
 from wire.errors import StoreDown
+
+Precision = Literal["ms", "ns"]
 
 LONGEST_WAIT_S = 300.0
 """Of a server that asks to be left alone: after that it is asked again, whatever it said."""
@@ -47,8 +49,8 @@ class InfluxServer(Protocol):
 
     async def close(self) -> None: ...
 
-    async def write(self, body: bytes) -> None:
-        """Lines with stamps in milliseconds. Raises Unacceptable."""
+    async def write(self, body: bytes, precision: Precision = "ms") -> None:
+        """Lines with stamps in milliseconds or nanoseconds. Raises Unacceptable."""
         ...
 
     async def query(self, text: str, bound: Mapping[str, Any] | None = None) -> list[Found]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from cloud.store.influx_client import Found, InfluxClient, Product, Unacceptable, as_line, near, said
+from cloud.store.influx_client import Found, InfluxClient, Precision, Product, Unacceptable, as_line, near, said
 from cloud.store.influx_retention import judged, kept_for
 from cloud.store.line_protocol import quoted
 from wire.errors import StoreDown
@@ -87,7 +87,7 @@ class InfluxHttp:
     async def close(self) -> None:
         await self._client.close()
 
-    async def write(self, body: str | bytes) -> None:
+    async def write(self, body: str | bytes, precision: Precision = "ms") -> None:
         """Raises Unacceptable (at least one line is bad), StoreDown."""
         content = body.encode() if isinstance(body, str) else body
         headers = {}
@@ -95,7 +95,7 @@ class InfluxHttp:
             # Level 1: a quarter of the bytes for a tenth of the time of the default level.
             content = await asyncio.to_thread(gzip.compress, content, 1)
             headers["Content-Encoding"] = "gzip"
-        parameters = {"db": self.database, "precision": "ms"}
+        parameters = {"db": self.database, "precision": precision}
         answer = await self._client.send("POST", "/write", params=parameters, content=content, headers=headers)
         if not answer.is_error:
             return

@@ -14,14 +14,24 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
-from influxdb_client import BucketRetentionRules, DBRPCreate, InfluxDBClient, WritePrecision
+from influxdb_client import BucketRetentionRules, DBRPCreate, InfluxDBClient
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.rest import ApiException
 from influxdb_client.service.dbr_ps_service import DBRPsService
 from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
-from cloud.store.influx_client import Found, InfluxClient, Product, Unacceptable, as_line, literal, near, reason_in
+from cloud.store.influx_client import (
+    Found,
+    InfluxClient,
+    Precision,
+    Product,
+    Unacceptable,
+    as_line,
+    literal,
+    near,
+    reason_in,
+)
 from cloud.store.influx_retention import DAY_MS, judged, kept_for
 from wire.errors import StoreDown
 
@@ -125,20 +135,20 @@ class InfluxV2:
             self._api.close()
             self._api = None
 
-    async def write(self, body: bytes) -> None:
+    async def write(self, body: bytes, precision: Precision = "ms") -> None:
         """Raises Unacceptable (at least one line is bad), StoreDown."""
         try:
-            await self._call(lambda api: self._posted(api, body))
+            await self._call(lambda api: self._posted(api, body, precision))
         except _Refused as refused:
             raise Unacceptable(refused.why) from refused
 
-    def _posted(self, api: InfluxDBClient, body: bytes) -> None:
+    def _posted(self, api: InfluxDBClient, body: bytes, precision: Precision) -> None:
         # What write_api(write_options=SYNCHRONOUS) calls too; there is no way through that for packed bytes.
         packed: dict[str, str] = {}
         if self._packs:
             body, packed = gzip.compress(body, 1), {"content_encoding": "gzip"}
         WriteService(api.api_client).post_write(
-            org=self._bucket.org, bucket=self._bucket.name, body=body, precision=WritePrecision.MS,
+            org=self._bucket.org, bucket=self._bucket.name, body=body, precision=precision,
             content_type="text/plain; charset=utf-8", **packed,
         )  # fmt: skip
 

@@ -34,10 +34,10 @@ MOST_FORMS = 8  # sequences of tags of one device whose lines are kept half-made
 _TEXT = str.maketrans({'"': '\\"', "\\": "\\\\"})
 
 
-def series_prefix(node: NodeId, device: str, tag: str) -> str:
+def series_prefix(node: NodeId, device: str, tag: str, measurement: str = MEASUREMENT) -> str:
     """Measurement and tag set, tags in the order of their keys (which is the fastest for the server)."""
     group, name, point = (text.translate(_KEY) for text in (node.group, node.node, tag))
-    return f"{MEASUREMENT},device={(device or NODE_ITSELF).translate(_KEY)},group={group},node={name},tag={point} "
+    return f"{measurement},device={(device or NODE_ITSELF).translate(_KEY)},group={group},node={name},tag={point} "
 
 
 def line(prefix: str, s: Sample) -> str:

@@ -15,6 +15,7 @@ from wire.ids import NodeId
 
 if TYPE_CHECKING:
     from cloud.store.whole_rows import DayId, Of
+    from cloud.store.window_port import WindowStore
 
 
 class DeviceId(NamedTuple):
@@ -78,14 +79,39 @@ class Series:
     """One tag between two times, oldest first.
 
     t: UTC epoch ms. v: the value as a number (booleans 0 and 1), None where BAD or a text. q: Quality codes.
-    source: 'raw', or which roll-up the points come from. When there are more rows than points wanted, each slice
-    of time keeps its lowest and its highest value: a spike is never smoothed away.
+    source: 'raw', or which roll-up ('1m', '15m', '1h') the points come from. When there are more rows than points
+    wanted, each slice of time keeps its lowest and its highest value: a spike is never smoothed away.
     """
 
     t: list[int] = field(default_factory=list)
     v: list[float | None] = field(default_factory=list)
     q: list[int] = field(default_factory=list)
     source: str = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """What the rows of one window come to. mean, min, max, last: None where no row has a number (num is 0)."""
+
+    start_ms: int
+    count: int
+    num: int
+    good: int
+    mean: float | None
+    min: float | None
+    max: float | None
+    last: float | None
+
+
+class StoredTag(NamedTuple):
+    """A tag that has rows. datatype: Sparkplug code of the newest one."""
+
+    node: NodeId
+    device: str
+    tag: str
+    datatype: int
+    first_ms: int
+    last_ms: int
 
 
 class TelemetryStore(Protocol):
@@ -126,6 +152,22 @@ class TelemetryStore(Protocol):
 
     async def series(self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, points: int = 1000) -> Series:
         """The tag's samples from from_ms (included) to to_ms (not included), about `points` of them at most."""
+        ...
+
+    async def aggregates(
+        self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, step_ms: int
+    ) -> list[Aggregate]:
+        """The rows from from_ms (included) to to_ms (not included) by windows that begin at multiples of step_ms since
+        1970 (UTC), those without rows left out, oldest first. Raises ConfigError when they would be too many."""
+        ...
+
+    async def tags(self) -> list[StoredTag]:
+        """Every tag that has rows, in order."""
+        ...
+
+    @property
+    def windows(self) -> WindowStore:
+        """What roll-ups are made with."""
         ...
 
     def samples(self, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[Any]:
