@@ -81,7 +81,7 @@ async def _compacted(file: DuckFile) -> tuple[DiskUse, DiskUse]:
     try:
         await _copy(file, target)
         await asyncio.to_thread(_synced, target)
-        await file.replace(target)
+        await file.take_place(target)
     finally:
         sweep(file.path)
     await asyncio.to_thread(_synced, file.path.parent)

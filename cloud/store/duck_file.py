@@ -258,7 +258,7 @@ class DuckFile:
             await self.open()
             yield
 
-    async def replace(self, other: Path) -> None:
+    async def take_place(self, other: Path) -> None:
         """Another file, which nobody has open, takes the place of this one, once nobody reads. Within `still`.
 
         Raises StoreDown when somebody reads for too long; then all is as it was.
