@@ -18,6 +18,7 @@ SCRIPTS = (
     "delivery",
     "gateway_metrics",
     "host_ingest",
+    "fleet_growth",
     "rtu_bus",
     "take_over",
 )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI
 
 from cloud import api, web
+from cloud.api import archive, backup, disk, export, ledger
 from cloud.archive.archiver import Archiver
 from cloud.archive.folder import open_folder
 from cloud.archive.marks import DayMarks
@@ -29,6 +30,7 @@ from cloud.hearing import Hearing
 from cloud.host import Host, wall_ms
 from cloud.lease import Lease, Term, refuse_beside
 from cloud.ledger import Ledger
+from cloud.ledger_pages import ledger_pages
 from cloud.live import LiveValues
 from cloud.standby import Turns, waiting_room
 from cloud.state.db import StateDb
@@ -36,6 +38,7 @@ from cloud.state.host import HostState
 from cloud.state.ledger import SqlLedger
 from cloud.state.place import PostgresDb
 from cloud.stats import Stats
+from cloud.store.duck_care import DuckCare
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_client import InfluxServer
@@ -171,13 +174,25 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
                 open_folder(choice.place), choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
                 state.births, kept.ledger, state.restored, duty,
             )  # fmt: skip
-        api.add_keeping(shown.app, host, archiver, Backups(config, kept.store, db, collector.writing, wall_ms))
+        care = DuckCare(kept.store.file, stats) if isinstance(kept.store, EmbeddedStore) else None
+        api.add_keeping(
+            shown.app,
+            (
+                ledger.router(ledger_pages(kept.store, db)),
+                archive.router(archiver),
+                export.router(kept.store),
+                backup.router(Backups(config, kept.store, db, collector.writing, wall_ms)),
+                disk.router(care),
+            ),
+        )
         front.show(shown)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(collector.run(), name="collector")
             tasks.create_task(forgetting.run(), name="forgetting")
             if archiver is not None:
                 tasks.create_task(archiver.run(), name="archiver")
+            if care is not None:
+                tasks.create_task(care.run(), name="disk")
     finally:
         await shown.end()
         await kept.store.close()
@@ -204,7 +219,7 @@ def application(
     desk: Desk | None = None,
     turns: Callable[[], Mapping[str, Any]] | None = None,
 ) -> FastAPI:
-    app = FastAPI(title="Gaugeline", description="What the gateways measured, and what became of every sample.")
+    app = FastAPI(title="Gaugeline", description=api.ABOUT)
     api.add(app, host, letters, state, closing, desk, turns)
     web.mount(app, host)
     return app

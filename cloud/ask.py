@@ -112,7 +112,7 @@ def call(
     given = {k: v for k, v in (params or {}).items() if v is not None}
     try:
         answer = httpx.request(
-            "POST" if body else "GET",
+            "GET" if body is None else "POST",
             f"{url.rstrip('/')}{path}",
             params=given,
             json=body,
@@ -205,7 +205,8 @@ def _letters(arguments: argparse.Namespace) -> Answer:
         letter["at_ms"] = clock(letter["at_ms"])
         said = ((name, value) for name, value in letter.items() if value not in ("", None))
         return Answer("\n".join(f"{name:>12}  {_plain(str(value))}" for name, value in said))
-    letters = call(arguments.url, "/api/dead-letters", {"limit": arguments.limit, "kind": arguments.kind})
+    asked = {"limit": arguments.limit, "kind": arguments.kind}
+    letters = call(arguments.url, "/api/dead-letters", asked)["items"]
     summary = call(arguments.url, "/api/dead-letters/summary")
     if arguments.json:
         return Answer(json.dumps({"letters": letters, "summary": summary}, indent=2))

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloud import ask, broker_command, logs
+from cloud import ask, broker_command, disk_command, logs, look_command
 from cloud.analytics import command as query_command
 from cloud.archive import command as archive_command
 from cloud.backup import command as backup_command
 from cloud.config import KEYS, load_config
+from cloud.doctor import command as doctor_command
 from cloud.times import WrongCall, shielded
 from wire.errors import ConfigError
 
@@ -70,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--archive", metavar="FOLDER", help="keep whole days as Parquet here, or at s3://BUCKET/PREFIX (none)"
     )
-    for part in (ask, archive_command, query_command, backup_command):
+    keeping = (archive_command, query_command, backup_command, disk_command)
+    for part in (ask, look_command, *keeping, doctor_command):
         part.add(commands.add_parser)
     broker_command.add(commands)
     return parser

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cloud.broker import Broker, parse_broker
+from cloud.loopback import is_loopback
 from cloud.state.place import PostgresDb, StateChoice, parse_state
 from cloud.store.choice import DuckDbFile as DuckDbFile
 from cloud.store.choice import InfluxBucket as InfluxBucket
@@ -226,10 +227,16 @@ def load_config(path: Path | None, options: Mapping[str, str]) -> Config:
 
 
 def _together(config: Config) -> list[str]:
-    """What does not go with what."""
-    if config.standby is None:
-        return []
+    """What does not go with what, and what may not be yet."""
     problems = []
+    if not is_loopback(config.http[0]):
+        problems.append(
+            f"http: {config.http[0]} could be reached by others, and there are no users and roles yet: write "
+            f"127.0.0.1:{config.http[1]}. From another machine use a tunnel (ssh -L 8080:127.0.0.1:{config.http[1]} "
+            "HOST), or a proxy with a login in front of it"
+        )
+    if config.standby is None:
+        return problems
     if isinstance(config.store, DuckDbFile):
         problems.append(
             f"standby: a DuckDB file ({config.store.path}) belongs to one process, so that no other host could go on "

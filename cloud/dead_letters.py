@@ -162,11 +162,14 @@ class DeadLetters:
             for r in rows
         }
 
-    async def newest(self, limit: int = 100, kind: str | None = None) -> list[dict[str, object]]:
-        """For people: newest first, with the beginning of what it held."""
+    async def newest(
+        self, limit: int = 100, kind: str | None = None, before: int | None = None
+    ) -> list[dict[str, object]]:
+        """For people: newest first, with the beginning of what it held. before: only letters that came before it."""
         query = select(dead_letters)
         query = query.where(dead_letters.c.kind == kind) if kind else query
-        query = query.order_by(dead_letters.c.at_ms.desc(), dead_letters.c.id.desc()).limit(limit)
+        query = query.where(dead_letters.c.id < before) if before is not None else query
+        query = query.order_by(dead_letters.c.id.desc()).limit(limit)
         rows = await self._db.run(lambda con: con.execute(query).mappings().all())
         return [{**r, "content": _text(bytes(r["content"])[:200])} for r in rows]
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cloud.guard import Guard
 from wire.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class Front:
     async def serve(self, sock: socket.socket) -> None:
         await self._begun.wait()
         settings = uvicorn.Config(
-            self, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, lifespan="off"
+            Guard(self), log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, lifespan="off"
         )
         self._server = _Web(settings)
         host, port = sock.getsockname()[:2]

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from cloud.api import (
     anomalies,
-    archive,
     assets,
-    backup,
     balance,
     dead_letters,
+    document,
     energy,
     events,
-    export,
     health,
     problems,
     records,
     series,
+    sites,
     stats,
+    tags,
 )
-from cloud.archive.archiver import Archiver
-from cloud.backup.make import Backups
+from cloud.api.document import ABOUT as ABOUT
 from cloud.dead_letters import DeadLetters
 from cloud.desk import Desk
 from cloud.host_view import HostView
@@ -47,11 +46,14 @@ def add(
     turns: this host's part among several of which one is active.
     """
     if desk is not None:
+        app.include_router(sites.router(host, desk), prefix="/api")
         app.include_router(balance.desk_router(desk), prefix="/api")
     problems.add(app)
+    document.describe(app)
     for router in (
         health.router(host, turns),
         assets.router(host),
+        tags.router(host),
         series.router(host),
         balance.router(host),
         anomalies.router(host),
@@ -64,7 +66,7 @@ def add(
         app.include_router(router, prefix="/api")
 
 
-def add_keeping(app: FastAPI, host: HostView, archiver: Archiver | None, backups: Backups) -> None:
-    """Routes that take samples out of the store and back: archive, export, backup."""
-    for router in (archive.router(archiver), export.router(host.store), backup.router(backups)):
+def add_keeping(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """Routes to what is kept: ledger, archive, export, backup, disk."""
+    for router in routers:
         app.include_router(router, prefix="/api")

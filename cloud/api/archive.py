@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.archive.archiver import Archiver
 from cloud.archive.manifest import day_number
@@ -20,8 +20,58 @@ OFF = (
 class Wanted(BaseModel):
     """One UTC day of one site; without site of every site, without day everything that is due."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"site": "plant-1", "day": "2026-05-01"}]})
+
     site: str | None = None
     day: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+
+
+class ArchiveJob(BaseModel):
+    """results: per day what was written, or restored."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"number": 1, "kind": "run", "done": True, "at": "", "finished": 1, "total": 1, "rows": 86400,
+                 "results": [{"site": "plant-1", "day": "2026-05-01", "rows": 86400}], "problems": []}
+            ]
+        }
+    )  # fmt: skip
+
+    number: int
+    kind: str
+    done: bool
+    at: str = Field(description="the day that is being worked on")
+    finished: int
+    total: int
+    rows: int
+    results: list[dict[str, Any]]
+    problems: list[str]
+
+
+class Day(BaseModel):
+    site: str
+    day: str
+
+
+class ArchiveStatus(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "place": "/srv/archive",
+                    "after_days": 1,
+                    "due": [{"site": "plant-1", "day": "2026-05-01"}],
+                    "jobs": [],
+                }
+            ]
+        }
+    )
+
+    place: str
+    after_days: int
+    due: list[Day]
+    jobs: list[ArchiveJob]
 
 
 def router(archiver: Archiver | None) -> APIRouter:
@@ -32,22 +82,22 @@ def router(archiver: Archiver | None) -> APIRouter:
             raise ConfigError(OFF)
         return archiver
 
-    @api.get("")
-    async def status() -> dict[str, Any]:
+    @api.get("", summary="What is due, and the newest jobs")
+    async def status() -> ArchiveStatus:
         """due: days that are not archived as they are now. jobs: the newest ones, with their results and problems."""
-        return await there().status()
+        return ArchiveStatus.model_validate(await there().status())
 
-    @api.post("/run")
-    async def run(wanted: Wanted) -> dict[str, Any]:
+    @api.post("/run", summary="Archive days now")
+    async def run(wanted: Wanted) -> ArchiveJob:
         """The job as it begins; look for its number in GET /api/archive."""
-        return there().ask("run", await _days(there(), wanted)).as_json()
+        return ArchiveJob.model_validate(there().ask("run", await _days(there(), wanted)).as_json())
 
-    @api.post("/restore")
-    async def restore(wanted: Wanted) -> dict[str, Any]:
+    @api.post("/restore", summary="Write a day's samples into the store again")
+    async def restore(wanted: Wanted) -> ArchiveJob:
         """The day's samples that the store does not have are written into it again."""
         if wanted.site is None or wanted.day is None:
             raise ConfigError("give site and day: one day of one site is restored at a time")
-        return there().ask("restore", await _days(there(), wanted)).as_json()
+        return ArchiveJob.model_validate(there().ask("restore", await _days(there(), wanted)).as_json())
 
     return api
 

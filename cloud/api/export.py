@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -12,35 +13,53 @@ import pyarrow.parquet as pq
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from cloud.api.paging import Name, Only, wrong_order
 from cloud.api.series import Stamp
 from cloud.store.columns import joined
 from cloud.store.port import TelemetryStore
 from cloud.store.whole_rows import ROWS, Of
 from wire.block import Quality, Reason
-from wire.errors import ConfigError
 from wire.tag import Datatype
 
 KINDS = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet",
          "arrow": "application/vnd.apache.arrow.stream"}  # fmt: skip
-Only = Annotated[str | None, Query()]
+EXAMPLES = {
+    "csv": "group,node,device,tag,time,ts_ms,value,quality,reason,datatype\n"
+    "plant-1,gw-1,pump-1,flow,2023-11-14 22:13:20.000Z,1700000000000,41.5,GOOD,none,FLOAT\n",
+    "parquet": "PAR1...",
+    "arrow": "(an Arrow IPC stream)",
+}
+CONTENT: dict[str, Any] = {
+    kind: {"schema": {"type": "string", **({} if name == "csv" else {"format": "binary"})}, "example": EXAMPLES[name]}
+    for name, kind in KINDS.items()
+}
+STEP = 20_000  # rows of CSV that are made at once
 
 
 def router(store: TelemetryStore) -> APIRouter:
     api = APIRouter(tags=["export"])
 
-    @api.get("/export")
+    @api.get(
+        "/export",
+        summary="Every row of a tag, a device or a site as CSV, Parquet or an Arrow stream",
+        response_class=StreamingResponse,
+        responses={200: {"description": "the rows", "content": CONTENT}},
+    )
     async def export(
-        group: str,
+        group: Annotated[Name, Query(description="the site")],
         from_ms: Stamp,
         to_ms: Stamp,
-        node: Only = None,
-        device: Only = None,
-        tag: Only = None,
+        node: Annotated[Only, Query(description="only this gateway")] = None,
+        device: Annotated[Only, Query(description="only this device; empty: the gateway's own tags")] = None,
+        tag: Annotated[Only, Query(description="only this tag")] = None,
         format: Literal["csv", "parquet", "arrow"] = "csv",
     ) -> StreamingResponse:
-        """Sorted by node, device, tag and time. CSV: time in UTC, the value as its datatype says, quality, reason."""
-        if from_ms > to_ms:
-            raise ConfigError(f"from_ms {from_ms} is later than to_ms {to_ms}")
+        """From from_ms (included) to to_ms (not included), sorted by node, device, tag and time, exactly as stored.
+
+        CSV: time in UTC, the value as its datatype says, quality, reason. Parquet and Arrow: as the archive.
+        It comes in pieces, however much it is; one that breaks off has no proper end.
+        """
+        wrong_order(from_ms, to_ms)
         rows = store.samples(Of(group, node, device, tag), from_ms, to_ms)
         first = await anext(rows, None)  # a store that is down is told with a status, not in the middle
         found = {"csv": _csv, "parquet": _parquet, "arrow": _arrow}[format](_with(first, rows))
@@ -60,8 +79,9 @@ async def _with(first: Any, rows: AsyncIterator[Any]) -> AsyncIterator[Any]:
 async def _csv(rows: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     yield b"group,node,device,tag,time,ts_ms,value,quality,reason,datatype\n"
     async for batch in rows:
-        for start in range(0, batch.num_rows, 20_000):
-            yield _lines(batch.slice(start, 20_000))
+        for start in range(0, batch.num_rows, STEP):
+            # In a thread: the collector has the loop.
+            yield await asyncio.to_thread(_lines, batch.slice(start, STEP))
 
 
 def _lines(batch: Any) -> bytes:
@@ -90,7 +110,7 @@ async def _parquet(rows: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     out = _Growing()
     with pq.ParquetWriter(out, ROWS, compression="zstd") as writer:
         async for batch in rows:
-            writer.write_batch(batch)
+            await asyncio.to_thread(writer.write_batch, batch)
             yield out.taken()
     yield out.taken()
 
@@ -100,7 +120,7 @@ async def _arrow(rows: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     plain = pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in ROWS])
     with pa.ipc.new_stream(out, plain) as writer:
         async for batch in rows:
-            writer.write_batch(batch.cast(plain))
+            await asyncio.to_thread(writer.write_batch, batch.cast(plain))
             yield out.taken()
     yield out.taken()
 

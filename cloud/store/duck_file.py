@@ -17,6 +17,7 @@ from wire.errors import StoreDown
 Result = TypeVar("Result")
 
 INTERRUPT_S = 0.05
+REPLACE_S = 30.0
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
@@ -40,6 +41,8 @@ class DuckFile:
         self._thread: ThreadPoolExecutor | None = None
         self._writing = asyncio.Lock()
         self._readers: set[duckdb.DuckDBPyConnection] = set()
+        self._snapshots = 0  # open ones: each has a cursor of its own for as long
+        self._shut = False  # nobody begins to read
         self._gate = threading.Condition()  # between readers and whoever closes
         self._on_commit: list[Callable[[], None]] = []
         self._on_rollback: list[Callable[[], None]] = []
@@ -88,6 +91,8 @@ class DuckFile:
     def _reader(self, of: duckdb.DuckDBPyConnection | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor while it is used, in a thread; the file is not closed meanwhile. of: one that is there already."""
         with self._gate:
+            if of is None:
+                self._gate.wait_for(lambda: not self._shut)
             cursor = of or self._connection().cursor()
             self._readers.add(cursor)
         try:
@@ -182,7 +187,12 @@ class DuckFile:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Callable[[Path], Awaitable[None]]]:
         """All that is committed now; what it yields copies it into a new DuckDB file, whatever is written meanwhile."""
-        own = self._connection().cursor()
+        kept = asyncio.ensure_future(asyncio.to_thread(self._cursor_kept))
+        try:
+            own = await asyncio.shield(kept)
+        except asyncio.CancelledError:
+            kept.add_done_callback(lambda done: None if done.exception() else self._given_back(done.result()))
+            raise
 
         def begin() -> str:
             with self._reader(own) as cursor:
@@ -202,7 +212,49 @@ class DuckFile:
             source = await self._in_thread(begin)
             yield lambda target: self._in_thread(lambda: copy(source, target))
         finally:
-            await asyncio.to_thread(own.close)
+            await asyncio.to_thread(self._given_back, own)
+
+    def _cursor_kept(self) -> duckdb.DuckDBPyConnection:
+        with self._gate:
+            self._gate.wait_for(lambda: not self._shut)
+            cursor = self._connection().cursor()
+            self._snapshots += 1
+            return cursor
+
+    def _given_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        cursor.close()
+        with self._gate:
+            self._snapshots -= 1
+            self._gate.notify_all()
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing is written meanwhile."""
+        async with self._writing:
+            await self.open()
+            yield
+
+    async def replace(self, other: Path) -> None:
+        """Another file, which nobody has open, takes the place of this one, once nobody reads. Within `still`.
+
+        Raises StoreDown when somebody reads for too long; then all is as it was.
+        """
+        await self._in_order(lambda: self._replace(other))
+
+    def _replace(self, other: Path) -> None:
+        with self._gate:
+            self._shut = True
+            try:
+                # An open cursor would keep the old file, and the next connection would be one to it.
+                if not self._gate.wait_for(lambda: not self._readers and not self._snapshots, REPLACE_S):
+                    raise StoreDown(f"{self.path} cannot be replaced: somebody reads for longer than {REPLACE_S:g} s")
+                con, self._con = self._connection(), None  # when this fails the next transaction opens it anew
+                con.close()
+                other.replace(self.path)
+                self._connect()
+            finally:
+                self._shut = False
+                self._gate.notify_all()
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:

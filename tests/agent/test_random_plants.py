@@ -101,7 +101,7 @@ def compare(plant: Plant, blocks: list[Block], served: list[dict[str, Any]]) -> 
                 continue
             assert Reason.REFUSED not in {s.reason for s in samples}, (samples, "the device has it")
             answer = next(answers)
-            assert answer["t_ms"] - 1 <= block.ts_ms <= answer["t_ms"] + 2000, "stamped at the answer"
+            assert answer["t_ms"] - 1 <= block.ts_ms <= answer["t_ms"] + 60_000, "stamped at the answer"
             for s, read in zip(samples, reads, strict=True):
                 said = answer["values"][str(read.signal)]
                 assert agrees(read, said, s.value, s.reason), (read, said, s)

@@ -36,7 +36,7 @@ def line(port: Any, *devices: DeviceSpec, **rest: Any) -> LineSpec:
 
 
 async def opened(status: LineStatus) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while status.state != "open":
             await asyncio.sleep(0.01)
 

@@ -117,7 +117,7 @@ def test_the_commands_tell_people_and_machines(
             async with asyncio.timeout(60):
                 while (
                     json.loads(await asyncio.to_thread(host.get, "/api/balance"))["produced"] != 2
-                    or not json.loads(await asyncio.to_thread(host.get, "/api/dead-letters?kind=message"))[1:]
+                    or not json.loads(await asyncio.to_thread(host.get, "/api/dead-letters?kind=message"))["items"][1:]
                 ):
                     await asyncio.sleep(0.1)
             code, text = await asyncio.to_thread(said, "audit", "--refill", "-1h", "now")

@@ -290,7 +290,7 @@ async def test_every_route_answers(tmp_path: Path, mosquitto: Mosquitto) -> None
             assert stats["latency_ms"]["n"] == 8
             assert stats["latency_ms"]["p99"] >= stats["latency_ms"]["p50"] > 0
             assert stats["store"].startswith("DuckDB")
-            assert (await get("/api/dead-letters")).json() == []
+            assert (await get("/api/dead-letters")).json() == {"items": [], "next": None}
             assert (await get("/api/records?kind=gap")).json() == []
             assert (await get("/openapi.json")).json()["info"]["title"] == "Gaugeline"
             await get("/api/energy/today?asset=nobody", 404)

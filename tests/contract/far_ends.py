@@ -247,7 +247,7 @@ class NoisyRoad(Road):
 
 
 async def _next(driver: Driver) -> Frame:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         return await anext(driver.stream())
 
 

@@ -298,7 +298,7 @@ async def test_nothing_is_left_behind(kind: type[FarEnd], tmp_path: Path) -> Non
     await driver.open()
     await right(end, driver)
     await driver.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while ours() != before:
             await asyncio.sleep(0.01)
     await end.stop()

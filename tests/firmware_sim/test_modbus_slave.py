@@ -48,7 +48,7 @@ async def test_pymodbus_reads_what_the_truth_says_was_served(tmp_path: Path) -> 
     [park] = truth(tmp_path, "served", "park")
     assert park["values"]["capacity"] == places[0] == 420
     assert park["values"]["entries"] == places[2] * 65536 + places[3]
-    assert abs(machine["t_ms"] - time.time() * 1000) < 5000
+    assert abs(machine["t_ms"] - time.time() * 1000) < 60_000
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_what_is_not_modbus_ends_the_connection(tmp_path: Path, request_he
     async with running(tmp_path) as devices:
         reader, writer = await asyncio.open_connection(devices["machine"]["host"], devices["machine"]["port"])
         writer.write(bytes.fromhex(request_hex))
-        assert await asyncio.wait_for(reader.read(), 2) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
         writer.close()
 
 

@@ -14,9 +14,9 @@ from tests.flow.plant import Plant, now_ms
 from tests.servers import InfluxDB
 
 COMMIT_MS, PERIOD_MS = 250, 100
-# A commit is not free: the window closes, then SQLite writes and syncs. What that took is measured by the gateway;
-# this is the allowance where the killed process can no longer be asked.
-SYNC_MS = 150
+# A commit is not free: the window closes, then SQLite writes and syncs, and a killed process can no longer be asked how
+# long that took. With room for a busy disk.
+SYNC_MS = 10_000
 
 
 @pytest.fixture

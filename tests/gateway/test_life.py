@@ -69,7 +69,7 @@ def test_what_makes_no_sense_is_told_with_its_line(tmp_path: Path, life: str, to
 
 async def said(gateway: Gateway, rows: int) -> dict[str, Any]:
     """The status of the life when so many rows were seen."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while (found := (await gateway.status())["scoring"]["machine"]["life"])["rows"] < rows:
             await asyncio.sleep(0.05)
     return dict(found)

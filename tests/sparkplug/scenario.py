@@ -221,7 +221,7 @@ class Scenario:
         self.tape.note("ASKED")
         await self.w.strange(*plant.strange_births(now + 10))
         await until(lambda: known(2.25), "the new births")  # type: ignore[arg-type]
-        death = {"timestamp": wall_ms() - 5000, "seq": 2}
+        death = {"timestamp": wall_ms() - 60_000, "seq": 2}
         self.tape.note("DDEATH", **death)
         await self.w.strange(("DDEATH", death))
         await until(lambda: stale(STRANGE_DEVICE), "a stale device")
