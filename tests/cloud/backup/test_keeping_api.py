@@ -102,7 +102,7 @@ async def test_a_backup_is_one_moment_while_the_host_goes_on_writing(tmp_path: P
         assert days >= 1 + (levels > 0), "a day is marked before it is written to"
         assert json.loads((tmp_path / "b/one/backup.json").read_text()) == made
         again = await host.post("/api/backup", json={"folder": str(tmp_path / "b" / "one")})
-        assert (again.status_code, "there is something already" in again.json()["detail"]) == (422, True)
+        assert (again.status_code, "there is something already" in again.json()["detail"]) == (409, True)
         (tmp_path / "empty").mkdir()
         assert (await host.post("/api/backup", json={"folder": str(tmp_path / "empty")})).is_success
         refused = await host.post("/api/backup", json={"folder": "/proc/x/y"})
