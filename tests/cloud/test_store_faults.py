@@ -135,6 +135,7 @@ async def test_a_database_that_is_away_costs_no_sample_and_no_memory(
         problems = (await until_said(host, "/api/stats", lambda s: s["problems"]))["problems"]
         assert any(p.startswith("store is not available: ") for p in problems), problems
         assert (await said(host, "/api/health"))["status"] == "degraded"
+        assert "store is not available" in (await asyncio.to_thread(host.get, "/")).decode(), "the page says it, too"
         await asyncio.to_thread(outage.end)
         await gw.drain(every_s=2.0)
         await balanced(host, gw)
