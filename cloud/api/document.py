@@ -24,7 +24,15 @@ _ERRORS = {
     503: ("The database does not answer, or this host is a standby.", "the database does not answer, try again later"),
 }
 _CAN_MISS = ("/api/balance", "/api/window", "/api/refill", "/api/energy/today", "/api/dead-letters/{letter}")
-_CAN_CONFLICT = ("/api/archive", "/api/archive/run", "/api/archive/restore", "/api/backup", "/api/export")
+_CAN_CONFLICT = (
+    "/api/archive",
+    "/api/archive/run",
+    "/api/archive/restore",
+    "/api/backup",
+    "/api/export",
+    "/api/disk",
+    "/api/disk/compact",
+)
 _RETRY = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
 
 

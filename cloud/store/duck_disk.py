@@ -39,14 +39,6 @@ class DiskUse(NamedTuple):
         """More than half of it is empty, and that is a size that somebody would miss."""
         return self.empty >= max(WORTH_BYTES, WORTH_SHARE * self.of_file)
 
-    def as_json(self) -> dict[str, int | None]:
-        return {
-            "bytes": self.of_file,
-            "empty_bytes": self.empty,
-            "rows": self.rows,
-            "bytes_per_million_samples": self.per_million,
-        }
-
 
 async def disk_use(file: DuckFile) -> DiskUse:
     """Raises StoreDown."""
