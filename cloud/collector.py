@@ -69,8 +69,7 @@ class Collector:
         duty: Duty | None = None,
         about_to_write: Callable[[Sequence[Batch]], Awaitable[None]] | None = None,
     ) -> None:
-        self._duty = duty or Duty()
-        self._broker, self._host_id = broker, host_id
+        self._duty, self._broker, self._host_id = duty or Duty(), broker, host_id
         self._store, self._ledger, self._state, self._dead_letters = store, ledger, state, dead_letters
         self._hearing, self._stats, self._now_ms, self._dice = hearing, stats, now_ms, dice
         self._opened, self._about_to_write = opened, about_to_write
@@ -178,7 +177,8 @@ class Collector:
             await self._store.open()
             await self._ledger.open()
         await self._opened()
-        self._well("store", self._store.about)
+        if not (self._pending.queue and "store" in self._stats.problems):  # a full disk lets itself be opened, too
+            self._well("store", self._store.about)
         while True:
             await self._pending.filled.wait()
             await self._pending.collect(COLLECT_S, PAUSE_S)
@@ -190,6 +190,8 @@ class Collector:
                 self._pending.put_back(found)
                 raise
             self._pending.put_back(done.later)
+            if "store" in self._stats.problems:
+                self._well("store", self._store.about)
             await self._stored.put(done)
 
     async def _round(self, found: list[Data]) -> Sorted:
@@ -271,17 +273,15 @@ class Collector:
                 return
             except (UplinkDown, StoreDown) as fault:
                 attempt = attempt + 1 if part in self._stats.problems else 1
-                refused = isinstance(fault, UplinkRefused)
-                pause_s = LONGEST_PAUSE_S if refused else min(LONGEST_PAUSE_S, 0.25 * 2 ** min(attempt, 10))
-                pause_s *= 0.5 + 0.5 * self._dice()
+                longest_s = LONGEST_PAUSE_S if isinstance(fault, UplinkRefused) else 0.25 * 2 ** min(attempt, 10)
+                pause_s = min(LONGEST_PAUSE_S, longest_s) * (0.5 + 0.5 * self._dice())
                 self._ill(part, str(fault), pause_s)
             await asyncio.sleep(pause_s)
 
     def _ill(self, part: str, why: str, pause_s: float) -> None:
         self._stats.counters[f"{part}_faults"] += 1
         level = logging.DEBUG if part in self._stats.problems else logging.WARNING
-        text = f"{part} is not available: {why}"
-        self._stats.problems[part] = text
+        self._stats.problems[part] = f"{part} is not available: {why}"
         log.log(level, "%s is not available, trying again", part, extra={"error": why, "next_try_s": round(pause_s, 1)})
 
     def _well(self, part: str, about: str) -> None:

@@ -148,6 +148,8 @@ def _verify(arguments: argparse.Namespace) -> Answer:
 
     with bar("verified", arguments.json) as shown_bar:
         found = verify(folder, wanted, shown_bar)
+    if not (found.days or found.problems) and arguments.site is None and arguments.day is None:
+        raise ConfigError(f"nothing is archived in {shown(folder.place)}: is that the archive's folder? see --path")
     code = 1 if found.problems else 0
     if arguments.json:
         facts = {"ok": not found.problems, "place": shown(folder.place), "days": found.days, "rows": found.rows}

@@ -157,8 +157,11 @@ class InfluxClient:
         if bound:
             parameters["params"] = json.dumps(bound)
         answer = await self.send(method, "/query", params=parameters)
-        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise self.down(f"refuses user, password or token: {said(answer)}")
+        if answer.status_code == httpx.codes.FORBIDDEN:
+            todo = f"give it the right to read and write {database}, or all rights where the host is to make it"
+            raise self.down(f"this user or token may not do that ({said(answer)}): {todo}")
         if answer.is_error:
             raise self.down(f"{answer.status_code} {said(answer)}")
         try:

@@ -21,6 +21,7 @@ __all__ = ["Found", "InfluxHttp", "Unacceptable"]
 
 log = logging.getLogger(__name__)
 
+FULL = "no space left on device"
 _UNITS_MS = {"h": 3_600_000, "m": 60_000, "s": 1_000}
 
 
@@ -107,6 +108,9 @@ class InfluxHttp:
             raise Unacceptable(why)
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise self._client.down(f"refuses user or password: {why}")
+        if FULL in why:
+            # Seen with 1.6.7: the writer of its log keeps the fault, and every write fails until it is started anew.
+            why += "; make room on InfluxDB's disk, then restart InfluxDB: it does not go on by itself"
         raise self._client.down(f"{answer.status_code} {why}")
 
     async def query(self, text: str, bound: Mapping[str, Any] | None = None, method: str = "GET") -> list[Found]:

@@ -195,6 +195,10 @@ async def test_tls_users_and_passwords_of_a_real_server(tmp_path: Path) -> None:
         store = InfluxStore(right)
         assert await store.write([batch(1, flow(T0, 1.0))]) == []
         assert await store.count() == {DeviceId(NODE, "pump-1"): 1}
+        await right.query("CREATE USER guest WITH PASSWORD 'right'", method="POST")
+        guest = InfluxHttp(url, "unknown", "guest", "right", ca_file=authority.certificate)
+        with pytest.raises(StoreDown, match=r"guest not authorized .*: give it the right to read and write unknown"):
+            await guest.open()
         wrong = InfluxHttp(url, "plant", "host", "wrong", ca_file=authority.certificate)
         with pytest.raises(StoreDown, match="refuses user, password or token: authorization failed"):
             await wrong.open()
@@ -203,7 +207,7 @@ async def test_tls_users_and_passwords_of_a_real_server(tmp_path: Path) -> None:
         unknown = InfluxHttp(url, "plant", "host", "right")
         with pytest.raises(StoreDown, match="certificate verify failed"):
             await unknown.open()
-        for http in (right, wrong, unknown):
+        for http in (right, guest, wrong, unknown):
             await http.close()
     finally:
         server.stop()

@@ -169,6 +169,8 @@ def test_a_folder_is_looked_at_without_a_host(tmp_path: Path, said: Said) -> Non
     asyncio.run(fill())
     path = ("--path", str(tmp_path / "archive"))
     assert "nothing is archived" in said("archive", "list", "--path", str(tmp_path / "elsewhere"))[1]
+    code, text = said("archive", "verify", "--path", str(tmp_path / "elsewhere"))
+    assert (code, "is that the archive's folder? see --path" in text) == (1, True), "nothing is not «all is well»"
     (day,) = json.loads(said("archive", "list", "--json", *path)[1])["days"]
     assert (day["site"], day["day"], day["rows"]) == ("plant", "2026-05-01", 2)
     assert said("archive", "list", "--site", "other", *path)[1].startswith("nothing is archived")
