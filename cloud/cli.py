@@ -13,6 +13,7 @@ from cloud.analytics import command as query_command
 from cloud.archive import command as archive_command
 from cloud.backup import command as backup_command
 from cloud.config import KEYS, load_config
+from cloud.state import command as state_command
 from cloud.times import WrongCall, shielded
 from wire.errors import ConfigError
 
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--archive", metavar="FOLDER", help="keep whole days as Parquet here, or at s3://BUCKET/PREFIX (none)"
     )
-    for part in (ask, archive_command, query_command, backup_command):
+    for part in (ask, archive_command, query_command, backup_command, state_command):
         part.add(commands.add_parser)
     broker_command.add(commands)
     return parser
