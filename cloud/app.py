@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
@@ -30,6 +30,13 @@ from cloud.host import Host, wall_ms
 from cloud.lease import Lease, Term, refuse_beside
 from cloud.ledger import Ledger
 from cloud.live import LiveValues
+from cloud.retention.embedded import EmbeddedRemoval
+from cloud.retention.influx import InfluxRemoval
+from cloud.retention.own import Expiry, own_retention_ms
+from cloud.retention.port import Removal
+from cloud.retention.proof import Proof
+from cloud.retention.retention import Retention
+from cloud.retention.whole_day import Removed
 from cloud.standby import Turns, waiting_room
 from cloud.state.db import StateDb
 from cloud.state.host import HostState
@@ -40,7 +47,7 @@ from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_client import InfluxServer
 from cloud.store.influx_http import InfluxHttp
-from cloud.store.port import TelemetryStore
+from cloud.store.port import Batch, TelemetryStore
 from cloud.window import WindowAuditor
 from wire.errors import PayloadError, StoreDown
 from wire.host_node import Node, remembered_node
@@ -63,6 +70,14 @@ def stores(config: Config, state: StateDb) -> Kept:
         embedded = EmbeddedStore(choice.path)
         return Kept(embedded, EmbeddedLedger(embedded.file))
     return Kept(InfluxStore(influx_server(choice)), SqlLedger(state))
+
+
+def removal_of(kept: Kept, state: StateDb, duty: Duty) -> Removal:
+    """What takes old samples out of the store, and counts them where its ledger is."""
+    if isinstance(kept.store, EmbeddedStore):
+        return EmbeddedRemoval(kept.store.file)
+    assert isinstance(kept.store, InfluxStore)
+    return InfluxRemoval(state, kept.store.server, duty.still)
 
 
 def influx_server(choice: InfluxV1 | InfluxBucket) -> InfluxServer:
@@ -152,32 +167,50 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
         async def restore() -> None:
             await host.restore()
 
-        marks = DayMarks(db)
+        marks, removal = DayMarks(db), removal_of(kept, db, duty)
+
+        async def about_to_write(batches: Sequence[Batch]) -> None:
+            await removal.settle()
+            await marks.touch(batches)
+
         collector = Collector(
             config.broker, config.host_id, kept.store, kept.ledger, state, letters, hearing, stats, wall_ms, restore,
-            reorder_ms=round(config.reorder_s * 1000), duty=duty, about_to_write=marks.touch,
+            reorder_ms=round(config.reorder_s * 1000), duty=duty, about_to_write=about_to_write,
         )  # fmt: skip
         collector.remember(remembered(known))
-        audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
-        windows = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing)
+        expiry = Expiry(kept.store, kept.ledger, state.restored, removal, lambda: own_retention_ms(kept.store), wall_ms)
+        audit = Audit(kept.store, kept.ledger, state, letters, collector.writing, removal, expiry)
+        windows = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing, removal, expiry)
         desk = Desk(config.host_id, collector, hearing.nodes, hearing.twins, windows, wall_ms)
         host = Host(kept.store, live, state, hearing, audit, stats, tariff, str(config.broker), wall_ms)
         after_ms = config.forget_after_days * 86_400_000
         forgetting = Forgetting(hearing.nodes, state, collector, host.audit, after_ms, wall_ms)
         shown.app = application(host, letters, state, shown.closing, desk, turns.as_json if turns is not None else None)
-        archiver = None
+        archiver = folder = retention = None
         if (choice := config.archive) is not None:
+            folder = open_folder(choice.place)
             archiver = Archiver(
-                open_folder(choice.place), choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
-                state.births, kept.ledger, state.restored, duty,
+                folder, choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
+                state.births, kept.ledger, state.restored, duty, removal,
             )  # fmt: skip
-        api.add_keeping(shown.app, host, archiver, Backups(config, kept.store, db, collector.writing, wall_ms))
+        state.removed = Removed(removal, folder).known
+        if config.retention is not None:
+            first = folder is not None and config.retention.archive_first is not False
+            proof = Proof(folder, marks, kept.store) if first and folder is not None else None
+            retention = Retention(
+                config.retention, removal, proof, state.births, state.restored, collector.writing, stats, wall_ms, duty
+            )
+        api.add_keeping(
+            shown.app, host, archiver, Backups(config, kept.store, db, collector.writing, wall_ms), retention
+        )
         front.show(shown)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(collector.run(), name="collector")
             tasks.create_task(forgetting.run(), name="forgetting")
             if archiver is not None:
                 tasks.create_task(archiver.run(), name="archiver")
+            if retention is not None:
+                tasks.create_task(retention.run(), name="retention")
     finally:
         await shown.end()
         await kept.store.close()

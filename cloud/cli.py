@@ -13,6 +13,7 @@ from cloud.analytics import command as query_command
 from cloud.archive import command as archive_command
 from cloud.backup import command as backup_command
 from cloud.config import KEYS, load_config
+from cloud.retention import command as retention_command
 from cloud.state import command as state_command
 from cloud.times import WrongCall, shielded
 from wire.errors import ConfigError
@@ -29,7 +30,8 @@ Collects what gateways publish, stores it, confirms it to them, and shows it.
   gaugeline cloud run --config cloud.yaml
       the same settings in a file: broker, store, state, http, host_id, tariff, groups,
       standby ({name: ..., lease_s: 5}), reorder_s (2: how long a message waits for one before it), forget_after_days,
-      archive: {path: FOLDER, after_days: 1} (Parquet, see `gaugeline cloud archive --help`);
+      archive: {path: FOLDER, after_days: 1} (Parquet, see `gaugeline cloud archive --help`),
+      retention: {hot_days: 400, classes: [...]} (see `gaugeline cloud retention --help`);
       broker, store and state may be
       {url: ..., username: ..., password_file: ...}, a broker at mqtts:// also with ca_file, certificate_file, key_file,
       a store at InfluxDB also with token_file, ca_file, retention_days
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--archive", metavar="FOLDER", help="keep whole days as Parquet here, or at s3://BUCKET/PREFIX (none)"
     )
-    for part in (ask, archive_command, query_command, backup_command, state_command):
+    for part in (ask, archive_command, retention_command, query_command, backup_command, state_command):
         part.add(commands.add_parser)
     broker_command.add(commands)
     return parser

@@ -21,6 +21,7 @@ from cloud.api import (
     health,
     problems,
     records,
+    retention,
     series,
     stats,
 )
@@ -29,6 +30,7 @@ from cloud.backup.make import Backups
 from cloud.dead_letters import DeadLetters
 from cloud.desk import Desk
 from cloud.host_view import HostView
+from cloud.retention.retention import Retention
 from cloud.state.host import HostState
 
 
@@ -64,7 +66,10 @@ def add(
         app.include_router(router, prefix="/api")
 
 
-def add_keeping(app: FastAPI, host: HostView, archiver: Archiver | None, backups: Backups) -> None:
-    """Routes that take samples out of the store and back: archive, export, backup."""
+def add_keeping(
+    app: FastAPI, host: HostView, archiver: Archiver | None, backups: Backups, kept: Retention | None = None
+) -> None:
+    """Routes that take samples out of the store and back: archive, retention, export, backup."""
+    app.include_router(retention.router(kept), prefix="/api")
     for router in (archive.router(archiver), export.router(host.store), backup.router(backups)):
         app.include_router(router, prefix="/api")

@@ -38,7 +38,7 @@ def router(host: HostView) -> APIRouter:
 
     @api.get("/balance")
     async def balance(gateway: Gateway = None) -> dict[str, Any]:
-        """ok is true when nothing is lost: produced = stored + dead_letters + dropped + in_flight + collided."""
+        """ok: nothing is lost: produced = stored + dead_letters + dropped + in_flight + collided + expired."""
         found = await host.audit()
         node = _node(gateway, set(found.gateways))
         return (found.only(node) if node else found).as_json()

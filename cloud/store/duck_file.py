@@ -28,6 +28,10 @@ CREATE TABLE IF NOT EXISTS samples (
 CREATE TABLE IF NOT EXISTS ledger (
     "group" VARCHAR, node VARCHAR, epoch VARCHAR, number BIGINT, device VARCHAR, digest VARCHAR,
     samples INTEGER, dead INTEGER, collided INTEGER, first_ms BIGINT, last_ms BIGINT);
+-- Rows that retention took out of `samples`, per device, UTC day and class of tags.
+CREATE TABLE IF NOT EXISTS removed (
+    "group" VARCHAR, node VARCHAR, device VARCHAR, day INTEGER, name VARCHAR, rows BIGINT,
+    PRIMARY KEY ("group", node, device, day, name));
 """
 
 
@@ -101,6 +105,12 @@ class DuckFile:
         """A statement of the running transaction."""
         con = self._connection()
         await self._in_order(lambda: con.execute(sql, list(values)))
+
+    async def changed(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """A DELETE or UPDATE of the running transaction: how many rows it changed."""
+        con = self._connection()
+        ((rows,),) = await self._in_order(lambda: con.execute(sql, list(values)).fetchall())
+        return int(rows)
 
     async def insert(self, table: str, columns: dict[str, Any]) -> None:
         """A bulk insert of equally long numpy columns into the table's columns of the same names."""

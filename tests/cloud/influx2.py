@@ -2,7 +2,7 @@
 
 Sources, all public:
 - InfluxData, "InfluxDB OSS API Service" (OpenAPI, docs.influxdata.com/openapi/influxdb-oss-v2-api.yml): PostWrite,
-  GetBuckets, PostBuckets, GetOrgs, GetDBRPs, PostDBRP; errors are {"code": …, "message": …}.
+  GetBuckets, PostBuckets, GetOrgs, GetDBRPs, PostDBRP, PostDelete; errors are {"code": …, "message": …}.
 - InfluxData, docs-v2, content/shared/influxdb-v2/write-data/troubleshoot.md: which status says what, and the text of
   what lies outside the retention.
 - influxdata/influxdb, http/legacy/write_handler.go: "failure writing points to database", 422 since 2.1, before that
@@ -87,6 +87,8 @@ class Influx2:
     refuses: Callable[[list[str]], Answer | None] = lambda lines: None
     lines: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    deleted: list[dict[str, str]] = field(default_factory=list)
+    deletes_with: Answer = field(default_factory=lambda: Answer(204))
     written_to: list[dict[str, list[str]]] = field(default_factory=list)
 
     @property
@@ -120,6 +122,9 @@ class Influx2:
                 return Answer(201, self._mapping(new["database"]))
             case "POST", "/api/v2/write":
                 return self._write(asked, body)
+            case "POST", "/api/v2/delete":
+                self.deleted.append(json.loads(body))
+                return self.deletes_with
             case "GET", "/query":
                 return Answer(200, {"results": [{"statement_id": 0, "series": []}]})
         return UNAUTHORIZED
