@@ -6,12 +6,14 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 
 from cloud import api, web
 from cloud.api import archive, backup, disk, export, ledger, rollups
+from cloud.api import retention as retentions
 from cloud.archive.archiver import Archiver
 from cloud.archive.folder import open_folder
 from cloud.archive.marks import DayMarks
@@ -32,6 +34,13 @@ from cloud.lease import Lease, Term, refuse_beside
 from cloud.ledger import Ledger
 from cloud.ledger_pages import ledger_pages
 from cloud.live import LiveValues
+from cloud.retention.embedded import EmbeddedRemoval
+from cloud.retention.influx import InfluxRemoval
+from cloud.retention.own import Expiry, own_retention_ms
+from cloud.retention.port import Removal, raw_since_ms
+from cloud.retention.proof import Proof
+from cloud.retention.retention import Retention
+from cloud.retention.whole_day import Removed, WholeDay
 from cloud.rollups.marks import WindowMarks
 from cloud.rollups.roller import Roller
 from cloud.standby import Turns, waiting_room
@@ -69,6 +78,14 @@ def stores(config: Config, state: StateDb, rolled: Rolled | None = None) -> Kept
         embedded = EmbeddedStore(choice.path, rolled)
         return Kept(embedded, EmbeddedLedger(embedded.file))
     return Kept(InfluxStore(influx_server(choice), rolled=rolled), SqlLedger(state))
+
+
+def removal_of(kept: Kept, state: StateDb, duty: Duty) -> Removal:
+    """What takes old samples out of the store, and counts them where its ledger is."""
+    if isinstance(kept.store, EmbeddedStore):
+        return EmbeddedRemoval(kept.store.file)
+    assert isinstance(kept.store, InfluxStore)
+    return InfluxRemoval(state, kept.store.server, duty.still)
 
 
 def influx_server(choice: InfluxV1 | InfluxBucket) -> InfluxServer:
@@ -158,11 +175,15 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
         hearing.nodes.restore(known)
 
         async def restore() -> None:
+            async with collector.writing:
+                await removal.settle()  # charts ask what has been removed
             await host.restore()
 
-        marks = DayMarks(db)
+        marks, removal = DayMarks(db), removal_of(kept, db, duty)
+        windows.raw_since = partial(raw_since_ms, removal)
 
         async def about_to_write(batches: Sequence[Batch]) -> None:
+            await removal.settle()
             await marks.touch(batches)
             await windows.touch(batches)
 
@@ -171,26 +192,41 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
             reorder_ms=round(config.reorder_s * 1000), duty=duty, about_to_write=about_to_write,
         )  # fmt: skip
         collector.remember(remembered(known))
-        audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
-        auditor = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing)
+        expiry = Expiry(kept.store, kept.ledger, state.restored, removal, lambda: own_retention_ms(kept.store), wall_ms)
+        audit = Audit(kept.store, kept.ledger, state, letters, collector.writing, removal, expiry)
+        auditor = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing, removal, expiry)
         desk = Desk(config.host_id, collector, hearing.nodes, hearing.twins, auditor, wall_ms)
         host = Host(kept.store, live, state, hearing, audit, stats, tariff, str(config.broker), wall_ms)
         after_ms = config.forget_after_days * 86_400_000
         forgetting = Forgetting(hearing.nodes, state, collector, host.audit, after_ms, wall_ms)
         shown.app = application(host, letters, state, shown.closing, desk, turns.as_json if turns is not None else None)
-        archiver = None
+        archiver = folder = retention = None
         if (choice := config.archive) is not None:
+            folder = open_folder(choice.place)
             archiver = Archiver(
-                open_folder(choice.place), choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
-                state.births, kept.ledger, state.restored, duty, windows.touch,
+                folder, choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
+                state.births, kept.ledger, state.restored, duty, windows.touch, removal,
             )  # fmt: skip
-        roller = Roller(kept.store, windows, collector.writing, stats, wall_ms, duty)
+        state.removed = Removed(removal, folder).known
+        proof = None
+        if (rules := config.retention) is not None:
+            if folder is not None and rules.archive_first is not False:
+                proof = Proof(folder, marks, kept.store)
+            retention = Retention(
+                rules, removal, proof, state.births, state.restored, collector.writing, stats, wall_ms, duty,
+                kept.store.windows,
+            )  # fmt: skip
+            windows.kept_since = rules.rollups_since_ms
+        # Where rows go without a proof that the archive has them, what is left of them makes no window.
+        more = WholeDay(kept.store, folder) if folder is not None and (retention is None or proof is not None) else None
+        roller = Roller(kept.store, windows, collector.writing, stats, wall_ms, duty, more, removal.settle)
         care = DuckCare(kept.store.file, stats) if isinstance(kept.store, EmbeddedStore) else None
         api.add_keeping(
             shown.app,
             (
                 ledger.router(ledger_pages(kept.store, db)),
                 archive.router(archiver),
+                retentions.router(retention),
                 export.router(kept.store),
                 backup.router(Backups(config, kept.store, db, collector.writing, wall_ms)),
                 disk.router(care),
@@ -206,6 +242,8 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
                 tasks.create_task(archiver.run(), name="archiver")
             if care is not None:
                 tasks.create_task(care.run(), name="disk")
+            if retention is not None:
+                tasks.create_task(retention.run(), name="retention")
     finally:
         await shown.end()
         await kept.store.close()

@@ -23,13 +23,15 @@ not, or the host does not answer; 2: a wrong call.
   gaugeline cloud audit --from -2h                what was measured in the last two hours
   gaugeline cloud audit --refill -7d now          the host was restored: gateways send again what they kept of a week
 
-The balance: produced = stored + dead letters + dropped + in flight + collided. Its columns, in samples:
+The balance: produced = stored + dead letters + dropped + in flight + collided + expired. Columns, in samples:
   produced      committed to the gateway's outbox, whatever the quality, scores included; counted there
-  stored        rows in the database; counted there
+  stored        rows in the database, counted there, and those that retention removed, counted when it did
   in flight     in the outbox, not confirmed, and not in the host's ledger either; counted in the outbox
   dead letters  what no database takes, or what contradicts a known batch: see `gaugeline cloud dead-letters`
   dropped       left out by the policy of a full outbox, each with a record
   collided      another batch had stored the same tag at the same time
+  expired       deleted by the database's own retention, which counts nothing: what the ledger has beyond the database,
+                as far as it is older than the database keeps
   lost          what is left over of the balance, and must be 0
   suppressed    held back by the deadband: never produced
   refused       not taken, because a policy or a full disk said so: never produced
@@ -43,7 +45,9 @@ into the time counts whole:
   stored        what they say is in the database
   restored      rows that `archive restore` gave back and no batch accounts for; their days count whole
   rows          what the database has between the first and the last stamp of these batches
-  lost          stored + restored - rows, and must be 0
+  removed       by retention; runs of such days count whole
+  expired       deleted by the database's own retention, as above
+  lost          stored + restored - rows - removed - expired, and must be 0
   missing       (per gateway) batches between them that are neither stored nor accounted for, and must be 0
 Times are {HELP}.
 """
@@ -64,9 +68,14 @@ Lists every edge node that the host knows: alive or stale, since when, when it w
 its id, and which metrics are left out because their datatype (Template, DataSet, UUID ...) is not one that is stored.
 A node that was silent for `forget_after_days` (365) is forgotten, unless its balance does not hold.
 """
-BALANCE = ("produced", "stored", "in_flight", "dead_letters", "dropped", "collided", "lost", "suppressed", "refused")
+BALANCE = (
+    *("produced", "stored", "in_flight", "dead_letters", "dropped", "collided", "expired", "lost"),
+    *("suppressed", "refused"),
+)
 WIDEST = 120  # characters of one cell: a reason needs about so many
-WINDOW = ("batches", "samples", "stored", "dead_letters", "collided", "restored", "rows", "lost")
+WINDOW = (
+    "batches", "samples", "stored", "dead_letters", "collided", "restored", "rows", "removed", "expired", "lost",
+)  # fmt: skip
 
 _Adder = Callable[..., argparse.ArgumentParser]
 
@@ -181,6 +190,14 @@ def _balance_verdict(balance: Mapping[str, Any]) -> str:
     verdict = "The balance holds: nothing is lost." if balance["ok"] else "THE BALANCE DOES NOT HOLD: see column lost."
     if balance["lost"] > 0:
         verdict += " Was the host restored? `gaugeline cloud audit --refill FROM TO` asks the gateways again."
+    if balance["expired"]:
+        verdict += (
+            f" {balance['expired']:,} samples older than the database's own retention of"
+            f" {balance['database_keeps_days']:g} days were deleted by it ({balance['expired_at_least']:,} surely; the"
+            " others are in batches across that line, or were lost before: nobody can say)."
+        )
+    if balance["removed"]:
+        verdict += f" Of the stored ones retention has removed {balance['removed']:,}."
     known = f"duplicates {balance['duplicates']:,}, gaps {balance['gaps']:,}, third-party rows {balance['strangers']:,}"
     return f"{verdict} ({known})"
 

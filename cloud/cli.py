@@ -14,7 +14,9 @@ from cloud.archive import command as archive_command
 from cloud.backup import command as backup_command
 from cloud.config import KEYS, load_config
 from cloud.doctor import command as doctor_command
+from cloud.retention import command as retention_command
 from cloud.rollups import command as rollup_command
+from cloud.state import command as state_command
 from cloud.times import WrongCall, shielded
 from wire.errors import ConfigError
 
@@ -30,7 +32,8 @@ Collects what gateways publish, stores it, confirms it to them, and shows it.
   gaugeline cloud run --config cloud.yaml
       the same settings in a file: broker, store, state, http, host_id, tariff, groups,
       standby ({name: ..., lease_s: 5}), reorder_s (2: how long a message waits for one before it), forget_after_days,
-      archive: {path: FOLDER, after_days: 1} (Parquet, see `gaugeline cloud archive --help`);
+      archive: {path: FOLDER, after_days: 1} (Parquet, see `gaugeline cloud archive --help`),
+      retention: {hot_days: 400, classes: [...]} (see `gaugeline cloud retention --help`);
       broker, store and state may be
       {url: ..., username: ..., password_file: ...}, a broker at mqtts:// also with ca_file, certificate_file, key_file,
       a store at InfluxDB also with token_file, ca_file, retention_days
@@ -72,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--archive", metavar="FOLDER", help="keep whole days as Parquet here, or at s3://BUCKET/PREFIX (none)"
     )
-    keeping = (archive_command, query_command, backup_command, disk_command, rollup_command)
-    for part in (ask, look_command, *keeping, doctor_command):
+    keeping = (archive_command, retention_command, query_command, backup_command, disk_command, rollup_command)
+    for part in (ask, look_command, *keeping, state_command, doctor_command):
         part.add(commands.add_parser)
     broker_command.add(commands)
     return parser

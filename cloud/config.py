@@ -12,6 +12,8 @@ from ruamel.yaml.error import YAMLError
 
 from cloud.broker import Broker, parse_broker
 from cloud.loopback import is_loopback
+from cloud.retention.classes import RetentionChoice, parse_retention
+from cloud.retention.together import does_not_go
 from cloud.state.place import PostgresDb, StateChoice, parse_state
 from cloud.store.choice import DuckDbFile as DuckDbFile
 from cloud.store.choice import InfluxBucket as InfluxBucket
@@ -53,7 +55,8 @@ class Config:
     """The host's settings. Paths are relative to cloud.yaml, or to the current folder when given as options.
 
     reorder_s: how long a message waits for the ones before it (tck-id-operational-behavior-host-reordering-param).
-    groups: the sites that this host collects; none named: all. standby None: there is no other host.
+    groups: the sites that this host collects; none named: all. standby None: there is no other host. retention None:
+    nothing is ever removed.
     """
 
     broker: Broker = field(default_factory=lambda: Broker("127.0.0.1"))
@@ -67,6 +70,7 @@ class Config:
     groups: tuple[str, ...] = ()
     standby: Standby | None = None
     archive: ArchiveChoice | None = None
+    retention: RetentionChoice | None = None
 
 
 def parse_http(text: str) -> tuple[str, int]:
@@ -204,6 +208,7 @@ KEYS: Mapping[str, Callable[[Any, Path], Any]] = {
     "groups": lambda value, _: _groups(value),
     "standby": lambda value, _: _standby(value),
     "archive": _archive,
+    "retention": lambda value, _: parse_retention(value),
 }
 
 
@@ -228,7 +233,7 @@ def load_config(path: Path | None, options: Mapping[str, str]) -> Config:
 
 def _together(config: Config) -> list[str]:
     """What does not go with what, and what may not be yet."""
-    problems = []
+    problems = does_not_go(config.retention, config.store, config.archive is not None)
     if not is_loopback(config.http[0]):
         problems.append(
             f"http: {config.http[0]} could be reached by others, and there are no users and roles yet: write "

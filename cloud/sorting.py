@@ -165,13 +165,14 @@ class Sorter:
 
     async def _without_stored(self, batch: Batch, beside: bool) -> Batch:
         """Samples whose identity is stored already are counted, not stored: two epochs of one gateway overlap in time
-        (beside), or the archive gave back what is sent again now.
+        (beside), or the archive gave back what is sent again now. What retention removed was stored, too.
 
         A restored sample is this batch's own; one that another batch stored has collided. Where both may be, those that
         are met first count as restored: all of them are counted right once all of the day has come again. The decision
         outlives a crash, because a write that is repeated would meet its own samples.
         """
-        stored = await self._store.known(batch.node, batch.device, batch.first_ms, batch.last_ms)
+        reach = (batch.node, batch.device, batch.first_ms, batch.last_ms)
+        stored = await self._store.known(*reach) | await self._state.removed(*reach)
         mine = {(s.name, s.ts_ms) for s in batch.samples} & stored
         met = await self._state.decided(batch.key, batch.device, mine, sure=not beside)
         kept = tuple(s for s in batch.samples if (s.name, s.ts_ms) not in met.samples)
@@ -187,7 +188,9 @@ class Sorter:
             return
         node, device = batches[0].node, batches[0].device
         first, last = min(b.first_ms for b in batches), max(b.last_ms for b in batches)
-        taken = await self._store.known(node, device, first, last)
+        taken = await self._store.known(node, device, first, last) | await self._state.removed(
+            node, device, first, last
+        )
         for batch in batches:
             new = tuple(s for s in batch.samples if (s.name, s.ts_ms) not in taken)
             taken.update((s.name, s.ts_ms) for s in new)

@@ -69,6 +69,6 @@ def add(
 
 
 def add_keeping(app: FastAPI, routers: Iterable[APIRouter]) -> None:
-    """Routes to what is kept: ledger, archive, export, backup, disk."""
+    """Routes to what is kept: ledger, archive, retention, export, backup, roll-ups, disk."""
     for router in routers:
         app.include_router(router, prefix="/api")

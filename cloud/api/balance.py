@@ -49,7 +49,7 @@ def router(host: HostView) -> APIRouter:
 
     @api.get("/balance", summary="What became of every sample")
     async def balance(gateway: Gateway = None) -> BalanceFound:
-        """ok is true when nothing is lost: produced = stored + dead_letters + dropped + in_flight + collided."""
+        """ok: nothing is lost: produced = stored + dead_letters + dropped + in_flight + collided + expired."""
         found = await host.audit()
         node = _node(gateway, set(found.gateways))
         return BalanceFound.model_validate((found.only(node) if node else found).as_json())

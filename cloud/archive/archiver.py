@@ -20,6 +20,7 @@ from cloud.archive.restore import Into, restore_day
 from cloud.archive.tags import Births, born, keep_tags
 from cloud.duty import Duty
 from cloud.ledger import Ledger
+from cloud.retention.port import Removal
 from cloud.state.restored import RestoredDays
 from cloud.stats import Stats
 from cloud.store.port import Batch, TelemetryStore
@@ -73,6 +74,7 @@ class Archiver:
     restored: RestoredDays
     duty: Duty = field(default_factory=Duty)
     about_to_write: Callable[[Sequence[Batch]], Awaitable[None]] | None = None
+    removal: Removal | None = None
     jobs: dict[int, Job] = field(default_factory=dict)
     _queue: list[Job] = field(default_factory=list)
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -197,7 +199,9 @@ class Archiver:
 
     async def _restore(self, day: DayId, job: Job) -> Mapping[str, Any]:
         async with self.writing:  # nobody stores one of these samples while they are compared
-            into = Into(self.store, self.ledger, self.restored, self.duty, self.about_to_write)
+            into = Into(
+                self.store, self.ledger, self.restored, self.duty, self.about_to_write, self.removal, self.now_ms()
+            )
             return await restore_day(self.folder, into, day, job)
 
     async def status(self) -> dict[str, Any]:

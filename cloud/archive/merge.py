@@ -36,6 +36,18 @@ def count_only_in(first: Path, second: Path, scratch: str) -> int:
         return int(found[0])
 
 
+def count_not_in(identities: Path, day: Path, node: str, device: str, scratch: str) -> int:
+    """Of a file of one device's identities (tag, ts_ms) those that the day does not have."""
+    sql = (
+        "SELECT count(*) FROM read_parquet(?) AS a WHERE NOT EXISTS (SELECT 1 FROM read_parquet(?) AS b"
+        " WHERE b.node = ? AND b.device = ? AND a.tag = b.tag AND a.ts_ms = b.ts_ms)"
+    )
+    with _told(scratch) as con:
+        found = con.execute(sql, [str(identities), str(day), node, device]).fetchone()
+        assert found is not None
+        return int(found[0])
+
+
 def count_by_device(day: Path, scratch: str) -> dict[tuple[str, str], int]:
     """(node, device) -> rows of the file."""
     with _told(scratch) as con:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +18,7 @@ from cloud.archive.manifest import Damaged, manifest_of
 from cloud.archive.merge import count_by_device, only_in
 from cloud.duty import Duty
 from cloud.ledger import Ledger
+from cloud.retention.port import Removal
 from cloud.state.restored import RestoredDay, RestoredDays
 from cloud.store.columns import sample_of
 from cloud.store.port import Batch, DeviceId, TelemetryStore
@@ -40,6 +41,8 @@ class Into(NamedTuple):
     restored: RestoredDays
     duty: Duty
     about_to_write: Callable[[Sequence[Batch]], Awaitable[None]] | None = None
+    removal: Removal | None = None
+    now_ms: int = 0
 
 
 async def restore_day(folder: Folder, into: Into, day: DayId, job: Job) -> Mapping[str, Any]:
@@ -48,6 +51,8 @@ async def restore_day(folder: Folder, into: Into, day: DayId, job: Job) -> Mappi
     Nobody else may write meanwhile. Raises StoreDown, LeaseLost.
     """
     try:
+        if into.removal is not None:
+            await into.removal.settle()
         manifest = await asyncio.to_thread(manifest_of, folder, day)
         if manifest is None:
             raise ArchiveDown(f"{day} is not archived; `gaugeline cloud archive list` shows what is")
@@ -84,18 +89,21 @@ async def _identities(store: TelemetryStore, day: DayId, target: Path) -> None:
 
 async def _write(into: Into, day: DayId, batches: Sequence[Batch]) -> int:
     """How many the database refused."""
-    await into.restored.mark(RestoredDay(b.node, b.device, day.day) for b in batches)
+    await into.restored.mark([RestoredDay(b.node, b.device, day.day) for b in batches], into.now_ms)
     if into.about_to_write is not None:
         await into.about_to_write(batches)
     into.duty.still()
-    async with into.store.transaction():
+    back = into.removal.returning(batches) if into.removal is not None else nullcontext()
+    async with into.store.transaction(), back:
         return len(await into.store.write(batches))
 
 
 async def _account(into: Into, day: DayId, archived: Mapping[tuple[str, str], int]) -> None:
-    """Writes down how many restored rows no batch of the ledger accounts for: what there is, less what the ledger says,
-    for a time that no batch reaches out of. So it is right also after a restore that was interrupted, and where only
-    the rows were lost and the ledger still knows them. archived: the day's rows of each (node, device).
+    """Writes down how many restored rows no batch of the ledger accounts for: what there is (with what retention took
+    of it), less what the ledger says, for a time that no batch reaches out of. So it is right also after a restore that
+    was interrupted, and where only the rows were lost and the ledger still knows them.
+
+    archived: the day's rows of each (node, device).
     """
     restored: dict[DeviceId, dict[int, int]] = {}  # day -> rows
     for one, n in (await into.restored.rows()).items():
@@ -106,10 +114,12 @@ async def _account(into: Into, day: DayId, archived: Mapping[tuple[str, str], in
         if of.node.group != day.group or day.day not in others or not most:
             continue
         others[day.day] = 0
-        entries, first, last = await closed(into.ledger, of, day.from_ms, day.to_ms, others, bounds)
+        removed = await into.removal.days(of) if into.removal is not None else {}
+        entries, first, last = await closed(into.ledger, of, day.from_ms, day.to_ms, {*others, *removed}, bounds)
         known = sum(h.sums.stored for h in entries)
         known += sum(n for d, n in others.items() if first <= d * DAY_MS <= last)
         rows = await into.store.rows(*of, first, last)
+        rows += sum(n for d, n in removed.items() if first <= d * DAY_MS <= last)
         await into.restored.put(RestoredDay(*of, day.day), min(most, max(0, rows - known)))
 
 

@@ -42,7 +42,7 @@ def verify(
         if found is None:
             continue
         days, rows, size = days + 1, rows + found.rows, size + found.bytes
-        problems += [Problem(where, what, _todo(found)) for what in _wrong(folder, found)]
+        problems += [Problem(where, what, _todo(found)) for what in faults(folder, found)]
     if progress is not None:
         progress(len(places), len(places))
     return Checked(days, rows, size, problems)
@@ -67,7 +67,8 @@ def _todo(day: Manifest) -> str:
     return f"while the store has all of that day: `{again}` writes it anew; else bring the file back from a copy"
 
 
-def _wrong(folder: Folder, day: Manifest) -> Iterator[str]:
+def faults(folder: Folder, day: Manifest) -> Iterator[str]:
+    """What is wrong with one day; every byte of it is read. Raises ArchiveDown."""
     first_ms, last_ms, rows = 2**63 - 1, 0, 0
     for part in day.parts:
         try:

@@ -49,17 +49,23 @@ def never(_node: NodeId, _device: str, _tag: str) -> int:
     return 0
 
 
+def all_kept(_level: str, _now_ms: int) -> int:
+    """Of a store whose roll-ups stay for ever."""
+    return 0
+
+
 class WindowMarks:
     """All writes are durable when they return; those that write raise StoreDown, LeaseLost.
 
     It remembers what it marked: of hosts that take turns, the active one makes one anew. raw_since: from when on the
-    store has all rows of a tag.
+    store has all rows of a tag. kept_since: from when on it has roll-ups of a level.
     """
 
     def __init__(
         self, db: StateDb, now_ms: Callable[[], int], raw_since: Callable[[NodeId, str, str], int] = never
     ) -> None:
         self._db, self._now_ms, self.raw_since = db, now_ms, raw_since
+        self.kept_since: Callable[[str, int], int] = all_kept
         self._hours: dict[DeviceId, dict[int, int]] = {}  # marked windows
         self._busy: dict[DeviceId, dict[int, int]] = {}  # windows that are being computed
         self._n = 0
@@ -219,6 +225,9 @@ class WindowMarks:
 
     def raw_since_ms(self, node: NodeId, device: str, tag: str) -> int:
         return self.raw_since(node, device, tag)
+
+    def kept_since_ms(self, level: str) -> int:
+        return self.kept_since(level, self._now_ms())
 
 
 def _minutes(stamps: Sequence[int]) -> Iterable[int]:

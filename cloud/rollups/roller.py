@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +43,8 @@ _FROM = {"15m": "1m", "1h": "15m"}
 class Roller:
     """`run` until cancelled. writing: held while samples are written. more: where rows are that the store has no more.
 
-    duty: whether this host is the active one; `run` raises LeaseLost when it is not any more.
+    duty: whether this host is the active one; `run` raises LeaseLost when it is not any more. ready: awaited before
+    `marks` are asked what the store has no more.
     """
 
     store: TelemetryStore
@@ -53,6 +54,7 @@ class Roller:
     now_ms: Callable[[], int]
     duty: Duty = field(default_factory=Duty)
     more: RowSource | None = None
+    ready: Callable[[], Awaitable[None]] | None = None
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _live_s: float = 0.0
     _told_s: float = 0.0
@@ -85,6 +87,9 @@ class Roller:
     async def work(self) -> None:
         """All that is due now. Raises StoreDown, LeaseLost, and ConfigError: the token is too great."""
         await self.marks.open()
+        if self.ready is not None:
+            async with self.writing:
+                await self.ready()
         if not self.marks.looked_through:  # a database from before there were roll-ups
             found = await self.store.days()
             async with self.writing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, select
@@ -19,6 +19,12 @@ from wire.ids import NodeId
 from wire.tag import Datatype
 
 BornTags = list[tuple[str, Datatype, dict[str, object]]]
+Known = Callable[[NodeId, str, int, int], Awaitable[set[tuple[str, int]]]]
+"""As TelemetryStore.known."""
+
+
+async def nothing(_node: NodeId, _device: str, _from_ms: int, _to_ms: int) -> set[tuple[str, int]]:
+    return set()
 
 
 class Record(NamedTuple):
@@ -89,6 +95,7 @@ class HostState:
     def __init__(self, db: StateDb) -> None:
         self._db = db
         self.restored = RestoredDays(db)
+        self.removed: Known = nothing  # what a late batch may meet that has left the store
 
     async def keep_births(self, born: Mapping[tuple[NodeId, str], BornTags], now_ms: int) -> None:
         rows = [

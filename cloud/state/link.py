@@ -51,10 +51,7 @@ class SqlLink:
 
     def open(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
-        if isinstance(self.where, Path):
-            self._engine = _sqlite(self.where)
-        else:
-            self._engine = _postgres(self.where, self._idle_s, self._lock_s, self._deadline_s)
+        self._engine = engine_of(self.where, self._idle_s, self._lock_s, self._deadline_s)
         event.listen(self._engine, "connect", self._connected)
 
     def _connected(self, connection: Any, _record: Any) -> None:
@@ -123,6 +120,11 @@ def _heard(future: asyncio.Future[Any]) -> None:
     """The fault of a `run` that nobody waits for any more is nobody's."""
     if not future.cancelled():
         future.exception()
+
+
+def engine_of(where: StateChoice, idle_s: float, lock_s: float, deadline_s: float) -> Engine:
+    """See SqlLink for the limits, which are PostgreSQL's."""
+    return _sqlite(where) if isinstance(where, Path) else _postgres(where, idle_s, lock_s, deadline_s)
 
 
 def _sqlite(path: Path) -> Engine:

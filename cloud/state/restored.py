@@ -34,6 +34,7 @@ class RestoredDays:
     def __init__(self, db: StateDb) -> None:
         self._db = db
         self._days: dict[tuple[NodeId, str], set[int]] | None = None
+        self._marked: dict[RestoredDay, int] = {}  # in this process, and when
 
     async def open(self) -> None:
         if self._days is None:
@@ -48,19 +49,27 @@ class RestoredDays:
         first, last = first_ms // DAY_MS, last_ms // DAY_MS
         return any(first <= day <= last for day in self._days.get((node, device), ()))
 
-    async def mark(self, days: Iterable[RestoredDay]) -> None:
+    async def mark(self, days: Iterable[RestoredDay], now_ms: int = 0) -> None:
         """Before the first of its rows is written. How many there are `put` says in the end."""
         await self.open()
-        assert self._days is not None
-        new = [d for d in days if d.day not in self._days.get((d.node, d.device), ())]
+        new = [d for d in days if self._marked.get(d) != now_ms]
         if new:
-            rows = [{**_key_of(d), "rows": 0} for d in new]
+            rows = [{**_key_of(d), "rows": 0, "at_ms": now_ms} for d in new]
 
             def work(con: Connection) -> None:
-                con.execute(insert(restored_days, con.dialect.name).on_conflict_do_nothing(), rows)
+                put = insert(restored_days, con.dialect.name)
+                again = {"at_ms": put.excluded.at_ms}
+                con.execute(put.on_conflict_do_update(index_elements=list(restored_days.primary_key), set_=again), rows)
 
             await self._db.write(work)
             self._remember(new)
+            self._marked |= dict.fromkeys(new, now_ms)
+
+    async def since(self, at_ms: int) -> set[RestoredDay]:
+        """Days that were restored at this time or later."""
+        query = select(restored_days).where(restored_days.c.at_ms >= at_ms, restored_days.c.at_ms > 0)
+        found = await self._db.run(lambda con: con.execute(query).all())
+        return {RestoredDay(NodeId(r.group, r.node), r.device, r.day) for r in found}
 
     async def put(self, day: RestoredDay, rows: int) -> None:
         """So many rows of a marked day no batch accounts for."""

@@ -136,6 +136,31 @@ restored_days = Table(
     Column("device", Words, primary_key=True),
     Column("day", Integer, primary_key=True, autoincrement=False),
     Column("rows", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, server_default="0"),  # when it was restored last
+)
+
+# Rows that retention took out of a database of samples without transactions (InfluxDB), per class of tags.
+removed_days = Table(
+    "removed_days",
+    metadata,
+    *_node(),
+    Column("device", Words, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("name", Words, primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+)
+
+# What is being taken out of such a database, or put back, right now: counted before, so that what a killed process did
+# of it can be counted afterwards. kind: 'remove' | 'return'. content: class, tags and times of a removal.
+removals = Table(
+    "removals",
+    metadata,
+    *_node(),
+    Column("device", Words, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Words, nullable=False),
+    Column("content", Words, nullable=False),
+    Column("before", BigInteger, nullable=False),
 )
 
 # UTC days that something was written to since they were archived last; day: days since 1970-01-01.

@@ -35,6 +35,12 @@ def level_for(span_ms: int, points: int) -> str:
     return fitting[-1] if fitting else "raw"
 
 
+def _from(level: str) -> list[str]:
+    """It and the coarser ones."""
+    names = list(LEVELS)
+    return names[names.index(level) :]
+
+
 async def series(store: WindowStore, rolled: Rolled, tag: TagId, from_ms: int, to_ms: int, points: int) -> Series:
     """See TelemetryStore.series. From windows: their lowest and highest value, the one that is nearer to the last one
     behind; quality GOOD where all rows are, BAD where none has a number and some are not GOOD, else UNCERTAIN."""
@@ -44,6 +50,8 @@ async def series(store: WindowStore, rolled: Rolled, tag: TagId, from_ms: int, t
         level = level_for(to_ms - from_ms, points)
         if level == "raw" and from_ms < since_ms:
             level = "1m"
+        if level != "raw":  # a finer one may be forgotten already
+            level = next((c for c in _from(level) if from_ms >= rolled.kept_since_ms(c)), _from(level)[-1])
         if level == "raw":
             return await _from_rows(store, tag, from_ms, to_ms, points)
         found = await windows(store, rolled, tag, from_ms, to_ms, LEVELS[level], newest_finer=True)

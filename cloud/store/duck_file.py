@@ -12,32 +12,13 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from cloud.store.windows import LEVELS
+from cloud.store.duck_schema import SCHEMA
 from wire.errors import StoreDown
 
 Result = TypeVar("Result")
 
 INTERRUPT_S = 0.05
 REPLACE_S = 30.0
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS series (
-    id INTEGER, "group" VARCHAR, node VARCHAR, device VARCHAR, tag VARCHAR, datatype UTINYINT);
--- No primary key: known batches are dropped before BEGIN, and an index costs more than all the rest.
-CREATE TABLE IF NOT EXISTS samples (
-    series INTEGER, ts_ms BIGINT, quality UTINYINT, reason UTINYINT,
-    value DOUBLE, value_int BIGINT, value_text VARCHAR);
-CREATE TABLE IF NOT EXISTS ledger (
-    "group" VARCHAR, node VARCHAR, epoch VARCHAR, number BIGINT, device VARCHAR, digest VARCHAR,
-    samples INTEGER, dead INTEGER, collided INTEGER, first_ms BIGINT, last_ms BIGINT);
-""" + "".join(
-    # Roll-ups; series: the lowest number of a tag that has several.
-    f"""CREATE TABLE IF NOT EXISTS rollup_{level} (
-    series INTEGER, start_ms BIGINT, "count" INTEGER, num INTEGER, good INTEGER,
-    mean DOUBLE, "min" DOUBLE, "max" DOUBLE, "last" DOUBLE);
-"""
-    for level in LEVELS
-)
 
 
 class DuckFile:
@@ -150,6 +131,12 @@ class DuckFile:
         """A statement of the running transaction."""
         con = self._connection()
         await self._in_order(lambda: con.execute(sql, list(values)))
+
+    async def changed(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """A DELETE or UPDATE of the running transaction: how many rows it changed."""
+        con = self._connection()
+        ((rows,),) = await self._in_order(lambda: con.execute(sql, list(values)).fetchall())
+        return int(rows)
 
     async def insert(self, table: str, columns: dict[str, Any]) -> None:
         """A bulk insert of equally long numpy columns into the table's columns of the same names."""

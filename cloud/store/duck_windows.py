@@ -111,6 +111,10 @@ class DuckWindows:
             [step_ms, step_ms, from_ms, to_ms],
         )
 
+    async def forget(self, level: str, before_ms: int) -> None:
+        async with self._file.transaction():
+            await self._file.execute(f"DELETE FROM rollup_{level} WHERE start_ms < ?", [before_ms])  # noqa: S608
+
     async def rolled_of(self, tag: TagId, from_ms: int, to_ms: int, level: str) -> Windows:
         ids = self._of(tag)
         if not ids:

@@ -56,6 +56,10 @@ class InfluxStore:
     def about(self) -> str:
         return self._http.about
 
+    @property
+    def server(self) -> InfluxServer:
+        return self._http
+
     async def open(self) -> None:
         await self._http.open()
 

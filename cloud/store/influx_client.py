@@ -7,7 +7,7 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -55,6 +55,22 @@ class InfluxServer(Protocol):
 
     async def query(self, text: str, bound: Mapping[str, Any] | None = None) -> list[Found]:
         """An InfluxQL statement; `$name` in it is bound to bound['name']. Stamps are epoch ms."""
+        ...
+
+    async def delete(self, of: Mapping[str, str], tags: Sequence[str], from_ms: int, to_ms: int) -> None:
+        """Samples of these tags of one device, from from_ms (included) to to_ms (not).
+
+        of: group, node and device as they stand in the database. Raises Unacceptable when the server has refused it,
+        StoreDown when nobody knows whether it does it.
+        """
+        ...
+
+    async def forget(self, measurement: str, before_ms: int) -> None:
+        """All of a measurement before this time. Raises as `delete` does."""
+        ...
+
+    async def deleting(self) -> bool:
+        """True while the server still works on an earlier `delete`."""
         ...
 
 

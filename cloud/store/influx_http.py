@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ __all__ = ["Found", "InfluxHttp", "Unacceptable"]
 log = logging.getLogger(__name__)
 
 FULL = "no space left on device"
+MOST_TAGS = 100
+"""In one DELETE: its address stays below what servers and proxies take."""
 _UNITS_MS = {"h": 3_600_000, "m": 60_000, "s": 1_000}
 
 
@@ -115,6 +117,36 @@ class InfluxHttp:
 
     async def query(self, text: str, bound: Mapping[str, Any] | None = None, method: str = "GET") -> list[Found]:
         return await self._client.query(self.database, text, bound, method)
+
+    async def delete(self, of: Mapping[str, str], tags: Sequence[str], from_ms: int, to_ms: int) -> None:
+        """Is done when the server answers."""
+        bound: dict[str, Any] = {**of, "from": from_ms * 1_000_000, "to": to_ms * 1_000_000}
+        for i in range(0, len(tags), MOST_TAGS):
+            names = {f"t{n}": tag for n, tag in enumerate(tags[i : i + MOST_TAGS])}
+            anyone = " OR ".join(f'"tag" = ${name}' for name in names)
+            text = (
+                'DELETE FROM "sample" WHERE "group" = $group AND "node" = $node AND "device" = $device'  # noqa: S608
+                f" AND ({anyone}) AND time >= $from AND time < $to"
+            )
+            await self._deleted(text, bound | names)
+
+    async def forget(self, measurement: str, before_ms: int) -> None:
+        """Is done when the server answers."""
+        await self._deleted(f'DELETE FROM "{measurement}" WHERE time < $before', {"before": before_ms * 1_000_000})  # noqa: S608
+
+    async def _deleted(self, text: str, bound: Mapping[str, Any]) -> None:
+        try:
+            await self.query(text, bound, method="POST")
+        except StoreDown as fault:
+            if isinstance(fault.__cause__, httpx.HTTPError | ValueError):
+                raise  # no answer, or half of one
+            raise Unacceptable(str(fault)) from fault
+
+    async def deleting(self) -> bool:
+        """A server goes on with a statement also when whoever asked is gone."""
+        found = await self.query("SHOW QUERIES")
+        shown = [dict(zip(series.columns, row, strict=True)) for series in found for row in series.rows]
+        return any(q["database"] == self.database and str(q["query"]).startswith("DELETE") for q in shown)
 
 
 def duration_ms(text: str) -> int:

@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
-from influxdb_client import BucketRetentionRules, DBRPCreate, InfluxDBClient
+from influxdb_client import BucketRetentionRules, DBRPCreate, DeletePredicateRequest, InfluxDBClient
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.rest import ApiException
 from influxdb_client.service.dbr_ps_service import DBRPsService
+from influxdb_client.service.delete_service import DeleteService
 from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
@@ -33,6 +36,7 @@ from cloud.store.influx_client import (
     reason_in,
 )
 from cloud.store.influx_retention import DAY_MS, judged, kept_for
+from cloud.store.line_protocol import MEASUREMENT
 from wire.errors import StoreDown
 
 log = logging.getLogger(__name__)
@@ -156,6 +160,39 @@ class InfluxV2:
         """InfluxQL, with the bucket's name as the database."""
         return await self._client.query(self._bucket.name, literal(text, bound), None)
 
+    async def delete(self, of: Mapping[str, str], tags: Sequence[str], from_ms: int, to_ms: int) -> None:
+        """Source: InfluxDB's OpenAPI description, "PostDelete": a predicate knows `=` and AND, so one request a tag."""
+        for tag in tags:
+            await self._delete({"_measurement": MEASUREMENT, **of, "tag": tag}, from_ms, to_ms)
+
+    async def forget(self, measurement: str, before_ms: int) -> None:
+        await self._delete({"_measurement": measurement}, 0, before_ms)
+
+    async def _delete(self, named: Mapping[str, str], from_ms: int, to_ms: int) -> None:
+        if self._product.major == 3:
+            raise Unacceptable("InfluxDB 3 cannot delete samples; leave `retention` out of the host's settings")
+        times = [f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}" for ms in (from_ms, to_ms - 1)]
+        start, stop = (f"{t}.{ms % 1000:03}" for t, ms in zip(times, (from_ms, to_ms - 1), strict=True))
+        predicate = " AND ".join(f'"{name}"={_quoted(value)}' for name, value in named.items())
+        body = DeletePredicateRequest(start=f"{start}Z", stop=f"{stop}999999Z", predicate=predicate)
+        try:
+            await self._call(partial(self._deleted, body))
+        except (_Refused, StoreDown) as fault:
+            cause = fault.__cause__
+            if isinstance(cause, ApiException) and int(cause.status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise self._client.down(f"{cause.status} {_why(cause)}") from fault
+            if isinstance(cause, HTTPError):
+                raise  # no answer
+            raise Unacceptable(str(fault)) from fault
+
+    def _deleted(self, body: DeletePredicateRequest, api: InfluxDBClient) -> None:
+        b = self._bucket
+        DeleteService(api.api_client).post_delete(delete_predicate_request=body, org=b.org, bucket=b.name)
+
+    async def deleting(self) -> bool:
+        """Nobody can ask: what was told before is told again, and counted once nothing is left."""
+        return False
+
     async def _call(self, work: Callable[[InfluxDBClient], Result]) -> Result:
         """In a thread. Raises StoreDown; _Refused for what will never be taken."""
         api = self._api
@@ -184,6 +221,11 @@ class InfluxV2:
         if fault.status in bad or "partial write" in why:
             return _Refused(why)
         return self._client.down(f"{fault.status} {why}")
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 class _Refused(Exception):

@@ -162,6 +162,12 @@ class InfluxWindows:
         w = await self._computed(where, bound, [DeviceId(tag.node, tag.device)], from_ms, to_ms, step_ms)
         return _only(w, tag)
 
+    async def forget(self, level: str, before_ms: int) -> None:
+        try:
+            await self._http.forget(f"rollup_{level}", before_ms)
+        except Unacceptable as fault:
+            raise StoreDown(f"{self._http.about}: does not delete: {fault}") from fault
+
     async def rolled_of(self, tag: TagId, from_ms: int, to_ms: int, level: str) -> Windows:
         where, bound = _where_tag(tag, from_ms, to_ms)
         return _only(await self._rolled(where, bound, level), tag)

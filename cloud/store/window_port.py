@@ -29,6 +29,10 @@ class Rolled(Protocol):
         """Windows that begin before it lack rows in the store: their roll-ups are all that there is."""
         ...
 
+    def kept_since_ms(self, level: str) -> int:
+        """Roll-ups of windows that begin before it are forgotten."""
+        ...
+
 
 class NothingRolled:
     """Of a store that nobody rolls up."""
@@ -37,6 +41,9 @@ class NothingRolled:
         return [(from_ms, to_ms)]
 
     def raw_since_ms(self, node: NodeId, device: str, tag: str) -> int:
+        return 0
+
+    def kept_since_ms(self, level: str) -> int:
         return 0
 
 
@@ -68,6 +75,10 @@ class WindowStore(Protocol):
         """Windows take the place of those with the same tag and start, durable when it returns. token: of the lease;
         what was put with a lower one is never seen again, whenever it comes. Raises ConfigError for a token above
         HIGHEST_TOKEN."""
+        ...
+
+    async def forget(self, level: str, before_ms: int) -> None:
+        """Roll-ups of windows that begin before it."""
         ...
 
     async def rows_of(self, tag: TagId, from_ms: int, to_ms: int, most: int) -> Rows:

@@ -2,7 +2,8 @@
 
 Word for word, but for names, times and numbers:
 - {"code": …, "message": …}, statuses and fields of PostWrite, GetBuckets, PostBuckets, GetOrgs, GetDBRPs, PostDBRP,
-  UNAUTHORIZED: InfluxData, "InfluxDB OSS API Service" (OpenAPI, docs.influxdata.com/openapi/influxdb-oss-v2-api.yml).
+  PostDelete, UNAUTHORIZED: InfluxData, "InfluxDB OSS API Service" (OpenAPI, docs.influxdata.com/openapi/
+  influxdb-oss-v2-api.yml).
 - TOO_OLD, TOO_LARGE, what statuses mean: InfluxData, "Troubleshoot issues writing data" (influxdata/docs-v2,
   content/shared/influxdb-v2/write-data/troubleshoot.md); TOO_MANY: "Exceeded limited_write plan limit" of the same.
 - CONFLICT and the headers of FOUND: a 2.7.11 in tkurki/signalk-to-influxdb2 issue 84 (422, OSS).
@@ -106,6 +107,8 @@ class Influx2:
     refuses: Callable[[list[str]], Answer | None] = lambda lines: None
     lines: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    deleted: list[dict[str, str]] = field(default_factory=list)
+    deletes_with: Answer = field(default_factory=lambda: Answer(204))
     written_to: list[dict[str, list[str]]] = field(default_factory=list)
 
     @property
@@ -140,6 +143,9 @@ class Influx2:
                 return Answer(201, self._mapping(new["database"]))
             case "POST", "/api/v2/write":
                 return self._write(asked, body)
+            case "POST", "/api/v2/delete":
+                self.deleted.append(json.loads(body))
+                return self.deletes_with
             case "GET", "/query":
                 return Answer(200, {"results": [{"statement_id": 0, "series": []}]})
         return UNAUTHORIZED

@@ -81,7 +81,7 @@ async def test_the_audit_of_a_time_finds_rows_and_batches_that_are_gone(
         found = await host.desk.window(T0 + 20, T0 + 41, None)
         assert found.devices[DeviceId(NODE, "pump-1")].as_json() == {
             "batches": 3, "samples": 6, "stored": 3, "dead_letters": 3, "collided": 0, "restored": 0,
-            "rows": 3, "lost": 0, "first_ms": T0 + 20, "last_ms": T0 + 40,
+            "rows": 3, "removed": 0, "expired": 0, "lost": 0, "first_ms": T0 + 20, "last_ms": T0 + 40,
         }  # fmt: skip
         assert found.devices[DeviceId(NODE, "fan-1")].batches == 2
         assert found.as_json()["ok"], "what is missing lies outside"
