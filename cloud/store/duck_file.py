@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ import duckdb
 from wire.errors import StoreDown
 
 Result = TypeVar("Result")
+
+INTERRUPT_S = 0.05
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
@@ -36,6 +39,8 @@ class DuckFile:
         self._con: duckdb.DuckDBPyConnection | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._writing = asyncio.Lock()
+        self._readers: set[duckdb.DuckDBPyConnection] = set()
+        self._gate = threading.Condition()  # between readers and whoever closes
         self._on_commit: list[Callable[[], None]] = []
         self._on_rollback: list[Callable[[], None]] = []
 
@@ -45,20 +50,53 @@ class DuckFile:
             # A connection refuses a call while another one runs. In one thread they follow each other, also when
             # whoever waited for the first one was cancelled. Readers have cursors, which are their own connections.
             self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="duckdb")
-            self._con = await self._in_order(self._connect)
+            await self._in_order(self._connect)
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        con = duckdb.connect(str(self.path))
-        con.execute(SCHEMA)
-        return con
+    def _connect(self) -> None:
+        """In the one thread, where `_disconnect` follows it, also when nobody waits for it any more."""
+        if self._con is None:
+            con = duckdb.connect(str(self.path))
+            try:
+                con.execute(SCHEMA)
+            except duckdb.Error:
+                con.close()
+                raise
+            self._con = con
 
     async def close(self) -> None:
-        if self._con is not None:
+        """Once it returns the file is anybody's, whatever ran before: readers that nobody waits for are interrupted."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
+        except duckdb.Error as fault:
+            raise StoreDown(f"{self.path}: {fault}") from fault
+        finally:
+            thread.shutdown(wait=False)
+
+    def _disconnect(self) -> None:
+        with self._gate:
             con, self._con = self._con, None
-            await self._in_order(con.close)
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
-            self._thread = None
+            while not self._gate.wait_for(lambda: not self._readers, INTERRUPT_S):  # one may only begin its query now
+                for cursor in self._readers:
+                    cursor.interrupt()
+        if con is not None:
+            con.close()
+
+    @contextmanager
+    def _reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor while it is used, in a thread; the file is not closed meanwhile."""
+        with self._gate:
+            cursor = self._connection().cursor()
+            self._readers.add(cursor)
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+            with self._gate:
+                self._readers.discard(cursor)
+                self._gate.notify_all()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -113,10 +151,9 @@ class DuckFile:
 
     async def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query, in a thread, through a cursor of its own: sees what is committed."""
-        con = self._connection()
 
         def work() -> list[tuple[Any, ...]]:
-            with con.cursor() as cursor:
+            with self._reader() as cursor:
                 rows: list[tuple[Any, ...]] = cursor.execute(sql, list(values)).fetchall()
                 return rows
 
@@ -124,10 +161,9 @@ class DuckFile:
 
     async def arrays(self, sql: str, values: Sequence[Any] = ()) -> dict[str, Any]:
         """The same, as numpy columns (masked where NULL)."""
-        con = self._connection()
 
         def work() -> dict[str, Any]:
-            with con.cursor() as cursor:
+            with self._reader() as cursor:
                 columns: dict[str, Any] = cursor.execute(sql, list(values)).fetchnumpy()
                 return columns
 

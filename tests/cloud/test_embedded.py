@@ -99,3 +99,35 @@ async def test_whoever_stops_waiting_leaves_the_file_usable(store: EmbeddedStore
         assert sum((await store.count()).values()) % 20_000 == 0
     await write(99)
     assert await store.known(NODE, "pump-1", T0 + 99 * 20_000, T0 + 99 * 20_000) == {("flow", T0 + 99 * 20_000)}
+
+
+async def test_a_query_that_nobody_waits_for_does_not_keep_the_file(store: EmbeddedStore) -> None:
+    endless = "SELECT count(*) FROM range(1000000000) a, range(1000000) b WHERE a.range * b.range % 7 = 3"
+    asking = asyncio.create_task(store.file.read(endless))
+    await asyncio.sleep(0.3)  # it has begun, or begins now
+    asking.cancel()
+    await asyncio.wait([asking])
+    answering = asyncio.create_task(store.file.read(endless))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        await store.close()
+    assert not is_open(store.file.path)
+    with pytest.raises(StoreDown):
+        await answering
+
+
+async def test_a_file_that_is_opened_for_nobody_any_more_is_closed_all_the_same(tmp_path: Path) -> None:
+    for turns in range(4):
+        store = EmbeddedStore(tmp_path / "samples.duckdb")
+        opening = asyncio.create_task(store.open())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        await store.close()
+        assert not is_open(store.file.path), turns
+
+
+def is_open(path: Path) -> bool:
+    """True while this process has the file open."""
+    return any(entry.is_symlink() and entry.resolve() == path for entry in Path("/proc/self/fd").iterdir())
