@@ -197,7 +197,7 @@ async def test_a_line_that_went_away_unnoticed_is_line_down_at_the_next_request(
 async def test_a_half_open_connection_is_silence_and_a_new_one_heals_it(kind: type[FarEnd], tmp_path: Path) -> None:
     class HalfOpen(kind):  # type: ignore[misc, valid-type]
         def faults(self) -> str:
-            return "  - {device: good, kind: half_open, at_s: 0, for_s: 12}\n"  # a quarter of a second
+            return "  - {device: good, kind: half_open, at_s: 0, for_s: 60}\n"  # a bit more than a second
 
     async with opened(HalfOpen, tmp_path) as (end, driver):
         with pytest.raises(DeviceSilent):
