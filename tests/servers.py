@@ -76,16 +76,16 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(5)
+                self.process.wait(60)
 
     def kill(self) -> None:
         """As a power cut would: no last words."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)
 
 
 class Mosquitto(Server):
@@ -132,7 +132,7 @@ class InfluxDB(Server):
         super().wait_ready()
         if "https-enabled" in self.http:
             return  # it listens once it serves
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while True:
             try:
                 with urllib.request.urlopen(f"{self.url}/ping", timeout=1):

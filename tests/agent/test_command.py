@@ -23,7 +23,7 @@ def write(text: str) -> Write:
 
 
 def line(port: int) -> LineSpec:
-    return LineSpec("plc", "modbus-tcp", "127.0.0.1", port, timeout_s=0.1, devices=(UNIT,))
+    return LineSpec("plc", "modbus-tcp", "127.0.0.1", port, timeout_s=0.5, devices=(UNIT,))
 
 
 async def test_what_waits_is_carried_out_in_turn_and_what_nobody_waits_for_is_not() -> None:

@@ -204,7 +204,7 @@ class Plant:
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._closing.set)
             self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(60)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

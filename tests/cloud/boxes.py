@@ -63,7 +63,7 @@ class Box:
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)
 
 
 @dataclass

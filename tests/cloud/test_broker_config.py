@@ -230,7 +230,7 @@ async def test_the_whole_chain_works_over_it(fleet: Fleet, tmp_path: Path) -> No
                     await outbox.flush()
                 while (await outbox.pending())[0]:
                     await asyncio.sleep(0.02)
-                assert await uplink.drain(5)
+                assert await uplink.drain(60)
                 while not (balance := await host.balance()).ok or balance.total.produced < 10:
                     await asyncio.sleep(0.05)
             assert (balance.total.produced, balance.total.stored, balance.total.lost) == (10, 10, 0)

@@ -185,14 +185,14 @@ async def test_too_many_incoming_messages_are_a_lost_session(
 async def test_a_cancellation_that_was_swallowed_is_heeded() -> None:
     async def deaf() -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(10)
+            await asyncio.sleep(600)
         heed_cancellation()
 
     heed_cancellation()
     task = asyncio.create_task(deaf())
     await asyncio.sleep(0)
     task.cancel()
-    await asyncio.wait([task], timeout=5)
+    await asyncio.wait([task], timeout=60)
     assert task.cancelled()
 
 
@@ -208,7 +208,7 @@ class TestProcess:
     def test_it_ends_though_an_event_stream_is_open(self, tmp_path: Path, mosquitto: Mosquitto) -> None:
         host = HostProcess(tmp_path, ["--broker", mosquitto.url])
         host.start()
-        with httpx.stream("GET", host.url + "/api/events", timeout=10) as answer:
+        with httpx.stream("GET", host.url + "/api/events", timeout=60) as answer:
             first = next(answer.iter_text())
             assert "event: live\ndata: " in first
             assert host.stop(20) == 0
@@ -219,7 +219,7 @@ class TestProcess:
         options = ["--broker", f"mqtt://127.0.0.1:{away[0]}", "--store", f"influxdb+v1://127.0.0.1:{away[1]}/x"]
         host = HostProcess(tmp_path, options)
         host.start()
-        until_s = time.monotonic() + 10
+        until_s = time.monotonic() + 120
         while len(json.loads(host.get("/api/health"))["problems"]) < 2 and time.monotonic() < until_s:
             time.sleep(0.1)
         assert json.loads(host.get("/api/health"))["status"] == "degraded"
@@ -235,7 +235,7 @@ class TestProcess:
             host = HostProcess(tmp_path, [], http=taken.getsockname()[1])
             host.start(wait=False)
             assert host.process is not None
-            assert host.process.wait(20) == 1
+            assert host.process.wait(60) == 1
         assert host.log.startswith("error: http address")
         assert "--http" in host.log
         assert "Traceback" not in host.log
@@ -244,7 +244,7 @@ class TestProcess:
         (tmp_path / "state").mkdir()
         host = HostProcess(tmp_path, ["--state", "state"])
         host.start(wait=False)
-        until_s = time.monotonic() + 10
+        until_s = time.monotonic() + 120
         while "state cannot be opened" not in host.log and time.monotonic() < until_s:
             time.sleep(0.1)
         assert host.stop() == 0
@@ -267,7 +267,7 @@ async def test_mutated_payloads_do_not_stop_the_collector(tmp_path: Path, mosqui
             await gw.mqtt.publish(f"spBv1.0/plant/{dice.choice(kinds)}", bytes(body))
         await gw.births()
         last = gw.put("pump-1", [row(T0 + 99, 5.0)])
-        await gw.drain(20)
+        await gw.drain(60)
         assert last.number in gw.confirmed
         assert host.stats.counters["rejected"] > 100
         assert (await host.kept.store.series(NODE, "pump-1", "flow", T0, T0 + 100)).v == [1.0] * 20 + [5.0]

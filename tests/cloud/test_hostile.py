@@ -67,7 +67,7 @@ async def test_replayed_doubled_and_shuffled_messages_store_nothing_twice_and_lo
             for i in range(40, 50):
                 await gw.publish(gw.put("pump-1", [row(T0 + 10 * i, i)]))
             await gw.births()
-            await gw.drain(20)
+            await gw.drain(60)
             balance = await host.balance_after(gw)
             assert balance.total == Counts(produced=210, stored=210)
             counted = host.stats.counters
@@ -81,7 +81,7 @@ async def test_replayed_doubled_and_shuffled_messages_store_nothing_twice_and_lo
                 await gw.publish(gw.put("pump-1", [row(T0 + 10_000 + i, i)]))
                 topic, payload = old[i % len(old)]
                 await thief.publish(topic, payload)
-            await gw.drain(20)
+            await gw.drain(60)
             balance = await host.balance_after(gw)
             assert balance.ok
             assert balance.total.stored == 270

@@ -26,7 +26,7 @@ from tests.agent.points import device, point
 from tests.firmware_sim.running import running_text, truth
 from tests.servers import free_port
 
-TIMEOUT_S = 0.1
+TIMEOUT_S = 0.3
 ROLES = ("good", "next", "silent", "refused", "garbled", "strange", "late")
 _FAULTS = {
     "silent": "kind: silent", "refused": "kind: refused", "garbled": "kind: garbled", "strange": "kind: wrong_unit",

@@ -81,7 +81,7 @@ async def right(end: FarEnd, driver: Driver, role: str = "good") -> None:
 async def test_answers_have_the_value_served_and_the_time_at_which_they_came(
     kind: type[FarEnd], tmp_path: Path
 ) -> None:
-    async with opened(kind, tmp_path, timeout_s=0.5) as (end, driver):
+    async with opened(kind, tmp_path, timeout_s=2.0) as (end, driver):
         stamps, values = [], []
         for i in range(8):
             asked_ms = now_ms()
@@ -197,7 +197,7 @@ async def test_a_line_that_went_away_unnoticed_is_line_down_at_the_next_request(
 async def test_a_half_open_connection_is_silence_and_a_new_one_heals_it(kind: type[FarEnd], tmp_path: Path) -> None:
     class HalfOpen(kind):  # type: ignore[misc, valid-type]
         def faults(self) -> str:
-            return "  - {device: good, kind: half_open, at_s: 0, for_s: 12}\n"  # a quarter of a second
+            return "  - {device: good, kind: half_open, at_s: 0, for_s: 60}\n"  # a bit more than a second
 
     async with opened(HalfOpen, tmp_path) as (end, driver):
         with pytest.raises(DeviceSilent):
@@ -214,15 +214,21 @@ async def test_a_half_open_connection_is_silence_and_a_new_one_heals_it(kind: ty
 @every(FAR_ENDS)
 async def test_a_cancellation_passes_at_once_and_leaves_the_line_usable(kind: type[FarEnd], tmp_path: Path) -> None:
     role = "silent" if "silent" in kind.roles else "good"
-    async with opened(kind, tmp_path, timeout_s=0.5) as (end, driver):
-        for _ in range(2):
+    async with opened(kind, tmp_path, timeout_s=2.0) as (end, driver):
+        cancelled = 0
+        for _ in range(20):
+            if cancelled == 2:
+                break
             waiting = asyncio.create_task(end.ask(driver, role))
             await asyncio.sleep(0.03 if role == "silent" else 0)
-            assert waiting.cancel()
+            if not waiting.cancel():
+                continue  # a frame that had come before is told at once
             for _ in range(100):  # turns of the event loop, none of which waits for anything
                 await asyncio.sleep(0)
             assert waiting.cancelled()
+            cancelled += 1
             await right(end, driver)
+        assert cancelled == 2
 
 
 @every(FAR_ENDS)

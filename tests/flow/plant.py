@@ -46,7 +46,7 @@ class Host:
         assert self.child is not None
         assert self.child.process is not None
         self.child.process.kill()
-        self.child.process.wait(5)
+        self.child.process.wait(60)
 
     def rows(self, from_ms: int, to_ms: int) -> dict[tuple[str, str], list[Row]]:
         """(device, tag) -> every stored row."""
@@ -78,7 +78,7 @@ class Plant:
         self.gateway.start()
 
     def stop(self) -> None:
-        self.gateway.end(15)
+        self.gateway.end(60)
         for host in self.hosts.values():
             if host.child is not None:
                 host.child.end()
@@ -90,7 +90,7 @@ class Plant:
         assert self.gateway.process is not None
         at = now_ms()
         self.gateway.process.kill()
-        self.gateway.process.wait(5)
+        self.gateway.process.wait(60)
         return at
 
     def truth(self) -> Served:

@@ -57,7 +57,7 @@ def test_nothing_is_lost_or_doubled_through_kills_of_gateway_broker_and_collecto
         plant.wait_stored(count + 100, [name])
     time.sleep(2.0)
 
-    assert plant.gateway.end(15) == 0, plant.gateway.last_words(20)
+    assert plant.gateway.end(60) == 0, plant.gateway.last_words(20)
     outbox = plant.outbox()["devices"]
     produced = {device: counters["produced"] for device, counters in outbox.items()}
     rows = {name: host.rows(plant.started_ms, now_ms() + 60_000) for name, host in plant.hosts.items()}

@@ -380,7 +380,7 @@ async def test_a_save_that_is_cancelled_is_ended_before_the_next_begins(
 
     def slow(where: Path, text: str) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
         order.append(text)
         write_kept(where, text)
 

@@ -53,7 +53,7 @@ def value(series: Series, name: str, **labels: str) -> float:
 async def scraped(port: int, path: str = "/metrics", method: str = "GET") -> str:
     def get() -> str:
         asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
             return str(answer.read().decode())
 

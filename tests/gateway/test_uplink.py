@@ -412,7 +412,7 @@ async def test_the_last_counters_hold_and_the_leave_is_a_death_with_the_sessions
         async with rig(tmp_path, mosquitto.port) as r:
             await r.online()
             await r.take(block(10), block(20))
-            assert await r.uplink.drain(5)
+            assert await r.uplink.drain(60)
             epoch = r.outbox.epoch
         await h.until(lambda: bool(h.of("NDEATH")))
         death = h.of("NDEATH")[0]

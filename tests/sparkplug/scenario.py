@@ -282,7 +282,7 @@ async def play(folder: Path) -> Recording:
                 tape.note("END")
             finally:
                 stop.set()  # a scenario that failed lets the gateway leave too
-                await asyncio.wait([task], timeout=15)
+                await asyncio.wait([task], timeout=60)
     finally:
         broker.stop()
     return understand(tape.events)

@@ -41,7 +41,7 @@ def test_a_child_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
     found = child(tmp_path, "import sys; sys.stderr.write('no such port\\n'); sys.exit(3)")
     found.start()
     assert found.process is not None
-    found.process.wait(10)
+    found.process.wait(60)
     with pytest.raises(DemoError, match="child ended with exit code 3:\n    no such port"):
         found.check()
     with pytest.raises(DemoError, match="exit code 3"):
