@@ -43,8 +43,8 @@ class BalanceFound(GatewayCounted):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"ok": True, **_COUNTS, "duplicates": 0, "gaps": 0, "strangers": 0, "removed": 90, "expired_at_least": 0,
-                 "database_keeps_days": 730.0,
+                {"ok": True, **_COUNTS, "duplicates": 0, "gaps": 0, "strangers": 0, "removed": 90,
+                 "expired_at_least": 0, "database_keeps_days": 730.0,
                  "devices": {"plant-1/gw-1/pump-1": {**_COUNTS, "duplicates": 0, "removed": 90}},
                  "gateways": {"plant-1/gw-1": {**_COUNTS, "duplicates": 0, "gaps": 0, "removed": 90}}}
             ]

@@ -185,7 +185,11 @@ def test_what_the_new_routes_say(plant: Plant) -> None:
         ("/api/export?group=a&from_ms=5&to_ms=6&format=xlsx", 422, "query.format"),
         ("/api/dead-letters/999", 404, "no dead letter 999"),
         ("/api/aggregates?group=a&node=b&tag=c&from_ms=5&to_ms=4", 422, "5 is later than to_ms 4"),
-        ("/api/aggregates?group=a&node=b&tag=c&from_ms=0&to_ms=4000000000000&step_s=1", 422, "choose a step of at least"),
+        (
+            "/api/aggregates?group=a&node=b&tag=c&from_ms=0&to_ms=4000000000000&step_s=1",
+            422,
+            "choose a step of at least",
+        ),
         ("/api/window?from_ms=0&to_ms=1&gateway=no", 404, "no gateway 'no'"),
     ],
 )

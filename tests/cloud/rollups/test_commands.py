@@ -49,7 +49,7 @@ def test_a_host_rolls_up_tells_how_far_it_is_and_does_it_again(
         capsys.readouterr()
         assert main(["rollup", "--from", "2023-11-14T12:00Z", "--to", "2023-11-15T12:00Z", *url]) == 0
         said = capsys.readouterr().out
-        assert "1 days of sites computed anew\n" in said
+        assert "1 UTC day of sites computed anew\n" in said
         assert main(["rollup", "--json", *url]) == 0
         found = json.loads(capsys.readouterr().out)
         assert (found["hours_due"], found["days_due"], found["problem"]) == (0, 0, "")
