@@ -38,14 +38,14 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _disk(arguments: argparse.Namespace) -> Answer:
     if arguments.compact:
         found: dict[str, Any] = call(arguments.url, "/api/disk/compact", body={}, timeout_s=4 * 3600)
-        text = f"before: {_text(found['before'])}\nafter: {_text(found['after'])}"
+        text = f"before: {told(found['before'])}\nafter: {told(found['after'])}"
     else:
         found = call(arguments.url, "/api/disk")
-        text = _text(found)
+        text = told(found)
     return Answer(json.dumps(found, indent=2) if arguments.json else text)
 
 
-def _text(use: dict[str, Any]) -> str:
+def told(use: dict[str, Any]) -> str:
     text = f"{use['bytes'] / 1e6:,.1f} MB"
     if use["empty_bytes"]:
         text += f", {use['empty_bytes'] / 1e6:,.1f} MB of it empty"

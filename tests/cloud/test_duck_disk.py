@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from cloud.cli import main
+from cloud.disk_command import told
 from cloud.ledger import entry_of
 from cloud.stats import Stats
 from cloud.store import duck_care, duck_disk
@@ -24,9 +20,7 @@ from cloud.store.duck_care import DuckCare
 from cloud.store.duck_disk import DiskUse, compact, disk_use
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.port import BatchKey
-from tests.cloud.hosts import HostProcess
 from tests.contract.test_stores import NODE, T0, batch, flow
-from tests.servers import InfluxDB, Mosquitto
 from wire.block import Quality, Sample
 from wire.errors import StoreDown
 from wire.tag import Datatype
@@ -291,33 +285,7 @@ async def test_what_keeps_it_from_compacting_is_a_problem_that_is_shown(
     await asyncio.gather(caring, return_exceptions=True)
 
 
-def test_a_person_asks_the_host_what_it_takes_and_has_it_compacted(
-    mosquitto: Mosquitto, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    host = HostProcess(tmp_path, ["--broker", mosquitto.url])
-    host.start()
-    url = ["--url", host.url]
-    try:
-        until_s = time.monotonic() + 60
-        while main(["disk", *url, "--json"]) and time.monotonic() < until_s:  # the file is not open yet
-            time.sleep(0.1)
-        assert json.loads(capsys.readouterr().out)["bytes_per_million_samples"] is None
-        assert main(["disk", *url, "--compact"]) == 0
-        assert re.fullmatch(r"before: [\d.]+ MB\nafter: [\d.]+ MB\n", capsys.readouterr().out)
-    finally:
-        host.stop(60)
-    assert main(["disk", *url]) == 1
-    assert "is `gaugeline cloud run` running?" in capsys.readouterr().err
-
-
-def test_of_influxdb_it_says_who_knows(
-    mosquitto: Mosquitto, influxdb: InfluxDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = f"influxdb+v1://127.0.0.1:{influxdb.port}/disk_{uuid4().hex[:8]}"
-    host = HostProcess(tmp_path, ["--broker", mosquitto.url, "--store", store])
-    host.start()
-    try:
-        assert main(["disk", "--url", host.url]) == 1
-    finally:
-        host.stop(60)
-    assert "InfluxDB, which compacts by itself" in capsys.readouterr().err
+def test_a_person_is_told_what_a_million_takes_where_there_are_enough() -> None:
+    use = {"bytes": 94_371_840, "empty_bytes": 3_145_728, "rows": 10_000_000, "bytes_per_million_samples": 9_122_611}
+    assert told(use) == "94.4 MB, 3.1 MB of it empty; 10,000,000 samples, 9.1 MB a million"
+    assert told(use | {"rows": 0, "bytes_per_million_samples": None}) == "94.4 MB, 3.1 MB of it empty; 0 samples"

@@ -1,15 +1,16 @@
-"""`gaugeline cloud sites | tags | values | series | ledger` ask the running host."""
+"""`gaugeline cloud sites | tags | values | series | ledger | disk` ask the running host."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 
 import pytest
 
 from cloud.cli import main
-from tests.cloud.api.conftest import BATCHES, Plant
+from tests.cloud.api.conftest import BATCHES, NODES, Plant
 from tests.cloud.small_gateway import T0
 
 FLOW = "plant-1/gw-1/pump-1/flow"
@@ -58,6 +59,17 @@ def test_a_series_as_points_and_every_row_as_csv(said) -> None:  # type: ignore[
     assert (code, [float(r["value"]) for r in rows]) == (0, [float(i) for i in range(BATCHES)])
     assert [int(r["ts_ms"]) for r in rows] == [T0 + 1000 * i for i in range(BATCHES)]
     assert "no samples in this time" in said("series", FLOW)[1]
+
+
+def test_what_the_database_takes_and_writing_its_file_anew(said) -> None:  # type: ignore[no-untyped-def]
+    found = json.loads(said("disk", "--json")[1])
+    assert found["rows"] == 2 * BATCHES * len(NODES)
+    assert found["bytes_per_million_samples"] * found["rows"] <= found["bytes"] * 1_000_000
+    code, text = said("disk", "--compact")
+    assert code == 0
+    use = rf"[\d.,]+ MB(, [\d.,]+ MB of it empty)?; {found['rows']} samples\n"
+    assert re.fullmatch(f"before: {use}after: {use}", text), "so few say nothing of a million"
+    assert json.loads(said("disk", "--json")[1])["rows"] == found["rows"]
 
 
 def test_wrong_calls_are_told(said) -> None:  # type: ignore[no-untyped-def]
