@@ -190,21 +190,22 @@ async def test_a_disk_that_fills_up_meanwhile_leaves_the_old_file(store: Embedde
 
 
 KILLED = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, sys, traceback
 from pathlib import Path
 from uuid import uuid4
 from cloud.store import duck_disk, duck_file
 from cloud.store.duck_file import DuckFile
 
-async def main() -> None:
+async def main(kill_at: int) -> int:
     file = DuckFile(Path(sys.argv[1]))
     await file.open()
-    here, where = [0], int(sys.argv[2])
+    here = 0
     execute = file.execute
 
     def step() -> None:
-        here[0] += 1
-        if here[0] == where:
+        nonlocal here
+        here += 1
+        if here == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def watched(sql, values=()):
@@ -216,9 +217,19 @@ async def main() -> None:
     duck_disk._synced = lambda path: (step(), synced(path), step())
     file.execute = watched
     await duck_disk.compact(file)
-    print(here[0])
+    return here
 
-asyncio.run(main())
+for line in sys.stdin:  # each in a process of its own, which need not load DuckDB again
+    child = os.fork()
+    if child == 0:
+        steps = 0
+        try:
+            steps = asyncio.run(main(int(line)))
+        except Exception:
+            traceback.print_exc()
+        os._exit(steps)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
@@ -227,21 +238,21 @@ async def test_a_kill_at_any_step_leaves_a_whole_file(store: EmbeddedStore) -> N
     was = await everything(store)
     path = store.file.path
     await store.close()
-
-    def compacting(kill_at: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", KILLED, str(path), str(kill_at)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    steps = 0
-    for kill_at in range(1, 60, 3):
-        ended = compacting(kill_at)
-        await store.open()
-        assert await everything(store) == was, f"killed at step {kill_at}"
-        await store.close()
-        if ended.returncode == 0:
-            steps = int(ended.stdout)
-            break
-        assert ended.returncode == -9, ended.stderr
+    steps = -9
+    command = [sys.executable, "-c", KILLED, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdin is not None
+        assert killed.stdout is not None
+        for kill_at in range(1, 60, 3):
+            killed.stdin.write(f"{kill_at}\n")
+            killed.stdin.flush()
+            steps = int(killed.stdout.readline())
+            await store.open()
+            assert await everything(store) == was, f"killed at step {kill_at}"
+            await store.close()
+            if steps != -9:
+                break
+        killed.stdin.close()
     assert steps >= 12
     await store.open()
     await compact(store.file)
