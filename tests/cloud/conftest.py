@@ -8,6 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from cloud.logs import EventAndFields
+from tests.cloud.hosts import STARTED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_host_outlives_the_tests() -> Iterator[None]:
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.wait(5)
 
 
 @pytest.fixture(autouse=True)
