@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.result import keep
-from cloud.api.events import event
+from cloud.api.events import Feed
 from cloud.live import LiveValues
 from cloud.rollups.marks import WindowMarks
 from cloud.rollups.roller import Roller
@@ -152,7 +152,7 @@ async def measure(folder: Path, server: InfluxDB | None, days: int, ingest: int)
         live.update(one.node, one.device, one.samples)
 
     async def last_values() -> None:
-        assert event(live.changed(-1)).count(f'"{NODE}"') == 1000
+        assert Feed(live).event(live.changed(-1), live.version).count(f'"{NODE}"') == 1000
 
     asked: dict[str, Callable[[], Awaitable[object]]] = {
         "last_values_of_1000_tags": last_values,

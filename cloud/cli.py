@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cloud import ask, broker_command, disk_command, logs, look_command
 from cloud.analytics import command as query_command
@@ -20,6 +21,16 @@ from cloud.state import command as state_command
 from cloud.times import WrongCall, shielded
 from wire.errors import ConfigError
 
+ABOUT = """\
+The host: collects, stores, confirms, shows. What looks at samples asks the running host, at --url.
+"""
+GROUPS = {
+    "Begin": ("run", "doctor", "broker-config"),
+    "Look at what is measured": ("sites", "nodes", "tags", "values", "series", "export"),
+    "What became of every sample": ("audit", "ledger", "dead-letters"),
+    "What is kept, and how long": ("archive", "query", "retention", "rollup", "disk"),
+    "Move and rescue": ("backup", "restore", "state"),
+}
 RUN_ABOUT = """\
 Collects what gateways publish, stores it, confirms it to them, and shows it.
 
@@ -46,10 +57,19 @@ While the broker or the database is down the host keeps trying and says so; gate
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gaugeline cloud", description="The host: collects, stores, confirms, shows.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     raw = argparse.RawDescriptionHelpFormatter
-    run = commands.add_parser("run", help="collect, store, confirm, show", description=RUN_ABOUT, formatter_class=raw)
+    parser = argparse.ArgumentParser(prog="gaugeline cloud", description=ABOUT, formatter_class=raw)
+    told = "`gaugeline cloud COMMAND --help` tells all of it"
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=told)
+    helps: dict[str, str] = {}
+
+    def command(name: str, *, help: str, **more: Any) -> argparse.ArgumentParser:  # as argparse has it
+        """As add_parser, but for the list, which argparse gives in one piece."""
+        helps[name] = help
+        made: argparse.ArgumentParser = commands.add_parser(name, **more)
+        return made
+
+    run = command("run", help="collect, store, confirm, show", description=RUN_ABOUT, formatter_class=raw)
     run.add_argument("--config", metavar="FILE", type=Path, help="settings in YAML; options overrule them")
     run.add_argument("--broker", metavar="URL", help="mqtt[s]://[user:password@]HOST[:PORT] (mqtt://127.0.0.1:1883)")
     run.add_argument(
@@ -77,8 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     keeping = (archive_command, retention_command, query_command, backup_command, disk_command, rollup_command)
     for part in (ask, look_command, *keeping, state_command, doctor_command):
-        part.add(commands.add_parser)
-    broker_command.add(commands)
+        part.add(command)
+    broker_command.add(command)
+    parser.epilog = "\n\n".join(
+        "\n".join([f"{title}:", *(f"  {name:<15}{helps[name]}" for name in names)]) for title, names in GROUPS.items()
+    )
     return parser
 
 

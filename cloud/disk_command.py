@@ -19,6 +19,7 @@ What was deleted leaves empty blocks, which later samples use again. Once more t
 compacts it by itself. While it does it stores nothing, and the gateways keep what they have; it needs as much free disk
 as the samples take. InfluxDB compacts by itself.
 """
+ENOUGH = 100_000  # samples; what a file takes that is nearly empty says nothing of a million
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -37,17 +38,18 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _disk(arguments: argparse.Namespace) -> Answer:
     if arguments.compact:
         found: dict[str, Any] = call(arguments.url, "/api/disk/compact", body={}, timeout_s=4 * 3600)
-        text = f"before: {_text(found['before'])}\nafter: {_text(found['after'])}"
+        text = f"before: {told(found['before'])}\nafter: {told(found['after'])}"
     else:
         found = call(arguments.url, "/api/disk")
-        text = _text(found)
+        text = told(found)
     return Answer(json.dumps(found, indent=2) if arguments.json else text)
 
 
-def _text(use: dict[str, Any]) -> str:
+def told(use: dict[str, Any]) -> str:
     text = f"{use['bytes'] / 1e6:,.1f} MB"
     if use["empty_bytes"]:
         text += f", {use['empty_bytes'] / 1e6:,.1f} MB of it empty"
-    if use["bytes_per_million_samples"] is not None:
-        text += f"; {use['rows']:,} samples, {use['bytes_per_million_samples'] / 1e6:,.1f} MB a million"
+    text += f"; {use['rows']:,} samples"
+    if use["rows"] >= ENOUGH:
+        text += f", {use['bytes_per_million_samples'] / 1e6:,.1f} MB a million"
     return text

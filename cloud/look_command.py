@@ -43,7 +43,8 @@ that a spike is never smoothed away. --csv gives every single row instead.
   gaugeline cloud series plant-1/gw-1/pump-1/flow --from 2026-05-01 --to 2026-05-02 --csv > flow.csv
   gaugeline cloud series plant-1/gw-1//cpu                            a tag of the gateway itself
 
-Times are {HELP}. More than one tag, Parquet and Arrow: `gaugeline cloud export --help`.
+Times are {HELP}.
+More than one tag, Parquet and Arrow: `gaugeline cloud export --help`.
 """
 LEDGER_ABOUT = f"""\
 Lists the ledger: one entry a batch that the host has stored and confirmed, with the digest of its samples. Sorted by
@@ -52,7 +53,8 @@ gateway, epoch (one start of a gateway) and number.
   gaugeline cloud ledger --site plant-1 --gateway gw-1 --from -1h      batches with samples of the last hour
   gaugeline cloud ledger --epoch 9f2c --numbers 100 200                are all of these stored?
 
-samples = stored + dead letters + collided. Times are {HELP}.
+samples = stored + dead letters + collided.
+Times are {HELP}.
 """
 MOST = 1_000  # of one page
 

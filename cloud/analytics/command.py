@@ -24,7 +24,8 @@ Asks the archive. Without NAME: the questions that there are.
   gaugeline cloud query hourly --tag flow --path /srv/archive --json     of a folder, without a host
 
 The archive is at --path, or where --config or the running host at --url says. It ends yesterday: what is newer is in
-the store. Times are {HELP}. Days and hours are UTC.
+the store. Days and hours are UTC.
+Times are {HELP}.
 """
 _Adder = Callable[..., argparse.ArgumentParser]
 LATEST_MS = 4_102_444_800_000

@@ -32,6 +32,9 @@ _CAN_CONFLICT = (
     "/api/export",
     "/api/disk",
     "/api/disk/compact",
+    "/api/retention",
+    "/api/retention/plan",
+    "/api/retention/run",
 )
 _RETRY = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
 

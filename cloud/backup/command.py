@@ -44,7 +44,8 @@ Whole rows out of the store of the running host, exactly as they are stored, sor
   gaugeline cloud export --site plant-1 --gateway gw-1 --device pump-1 --tag flow --from 2026-05-01 --to 2026-06-01 \\
       --format parquet --out flow.parquet
 
-Formats: csv, parquet, arrow (an Arrow stream). Without --out it goes to the standard output. Times are {HELP}.
+Formats: csv, parquet, arrow (an Arrow stream). Without --out it goes to the standard output.
+Times are {HELP}.
 """
 _Adder = Callable[..., argparse.ArgumentParser]
 

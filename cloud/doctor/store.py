@@ -83,7 +83,9 @@ def duck_file(path: Path, host_runs: bool) -> Finding:
     except duckdb.CatalogException:
         return failed("store", f"{path} is a DuckDB file, but not one of a host", "name another file with `store`")
     except duckdb.Error as fault:
-        todo = "end the other program; or restore it from a backup: `gaugeline cloud restore`"
+        todo = "restore it from a backup: `gaugeline cloud restore`"
+        if "lock" in str(fault):
+            todo = "end the other program; if that is a host that is just starting, ask again in a moment"
         return failed("store", f"{path}: {str(fault).splitlines()[0]}", todo)
     return ok("store", f"DuckDB {duckdb.__version__}, {path}, {rows:,} samples")
 

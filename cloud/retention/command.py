@@ -104,5 +104,5 @@ def _status(arguments: argparse.Namespace) -> Answer:
     if found["devices"]:
         rows = [[d["gateway"], d["device"], d["class"], f"{d['rows']:,}", d["from"], d["to"]] for d in found["devices"]]
         lines += [table([["gateway", "device", "class", "removed", "from", "to"], *rows], left=True), ""]
-    lines.append(f"{found['removed']:,} samples are removed")
+    lines.append(f"{found['removed']:,} samples are removed" if found["removed"] else "nothing was removed so far")
     return Answer("\n".join(lines))

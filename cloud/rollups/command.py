@@ -21,8 +21,8 @@ computes the UTC days of that time anew, newest first, and this waits until it h
   gaugeline cloud rollup --from -7d             the last week anew, for example after rows were changed by hand
   gaugeline cloud rollup --from 2026-05-01 --to 2026-06-01 --json
 
-Times are {HELP}. Ctrl-C ends the waiting; the host goes on. Exit code 0: all is as it should be; 1: a problem,
-told with what to do.
+Times are {HELP}.
+Ctrl-C ends the waiting; the host goes on. Exit code 0: all is as it should be; 1: a problem, told with what to do.
 """
 LOOK_S, LOOK_AT_MOST_S = 0.05, 0.5
 _FIRST_MS = 946_684_800_000  # 2000-01-01: earlier stamps are never stored
@@ -72,7 +72,8 @@ def _waited(arguments: argparse.Namespace, found: dict[str, Any], days: int) -> 
 def _told(found: dict[str, Any], days: int) -> str:
     lines = []
     if days:
-        lines.append(f"{days:,} days of sites computed anew" if not found["days_due"] else f"{days:,} days to compute")
+        told = f"{days:,} UTC day{'s' if days > 1 else ''} of sites"
+        lines.append(f"{told} to compute" if found["days_due"] else f"{told} computed anew")
     if found["problem"]:
         lines.append(f"PROBLEM: {found['problem']}")
     if found["hours_due"] or found["days_due"]:

@@ -47,6 +47,8 @@ from tests.servers import free_port, wait_for_port
 from wire.host_session import REORDER_MS
 
 ROOT = Path(__file__).parents[2]
+STARTED: list[subprocess.Popen[bytes]] = []
+"""Hosts of this process: what a failed test leaves running ends with the last test."""
 
 
 async def until(true: Callable[[], Any], timeout_s: float = 60.0) -> None:
@@ -195,6 +197,7 @@ class HostProcess:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
+        STARTED.append(self.process)
         if wait:
             wait_for_port(self.http, self.process)
 

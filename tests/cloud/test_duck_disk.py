@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from cloud.cli import main
+from cloud.disk_command import told
 from cloud.ledger import entry_of
 from cloud.stats import Stats
 from cloud.store import duck_care, duck_disk
@@ -24,9 +20,7 @@ from cloud.store.duck_care import DuckCare
 from cloud.store.duck_disk import DiskUse, compact, disk_use
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.port import BatchKey
-from tests.cloud.hosts import HostProcess
 from tests.contract.test_stores import NODE, T0, batch, flow
-from tests.servers import InfluxDB, Mosquitto
 from wire.block import Quality, Sample
 from wire.errors import StoreDown
 from wire.tag import Datatype
@@ -196,21 +190,22 @@ async def test_a_disk_that_fills_up_meanwhile_leaves_the_old_file(store: Embedde
 
 
 KILLED = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, sys, traceback
 from pathlib import Path
 from uuid import uuid4
 from cloud.store import duck_disk, duck_file
 from cloud.store.duck_file import DuckFile
 
-async def main() -> None:
+async def main(kill_at: int) -> int:
     file = DuckFile(Path(sys.argv[1]))
     await file.open()
-    here, where = [0], int(sys.argv[2])
+    here = 0
     execute = file.execute
 
     def step() -> None:
-        here[0] += 1
-        if here[0] == where:
+        nonlocal here
+        here += 1
+        if here == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def watched(sql, values=()):
@@ -222,9 +217,19 @@ async def main() -> None:
     duck_disk._synced = lambda path: (step(), synced(path), step())
     file.execute = watched
     await duck_disk.compact(file)
-    print(here[0])
+    return here
 
-asyncio.run(main())
+for line in sys.stdin:  # each in a process of its own, which need not load DuckDB again
+    child = os.fork()
+    if child == 0:
+        steps = 0
+        try:
+            steps = asyncio.run(main(int(line)))
+        except Exception:
+            traceback.print_exc()
+        os._exit(steps)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
@@ -233,21 +238,21 @@ async def test_a_kill_at_any_step_leaves_a_whole_file(store: EmbeddedStore) -> N
     was = await everything(store)
     path = store.file.path
     await store.close()
-
-    def compacting(kill_at: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", KILLED, str(path), str(kill_at)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    steps = 0
-    for kill_at in range(1, 60, 3):
-        ended = compacting(kill_at)
-        await store.open()
-        assert await everything(store) == was, f"killed at step {kill_at}"
-        await store.close()
-        if ended.returncode == 0:
-            steps = int(ended.stdout)
-            break
-        assert ended.returncode == -9, ended.stderr
+    steps = -9
+    command = [sys.executable, "-c", KILLED, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdin is not None
+        assert killed.stdout is not None
+        for kill_at in range(1, 60, 3):
+            killed.stdin.write(f"{kill_at}\n")
+            killed.stdin.flush()
+            steps = int(killed.stdout.readline())
+            await store.open()
+            assert await everything(store) == was, f"killed at step {kill_at}"
+            await store.close()
+            if steps != -9:
+                break
+        killed.stdin.close()
     assert steps >= 12
     await store.open()
     await compact(store.file)
@@ -291,33 +296,7 @@ async def test_what_keeps_it_from_compacting_is_a_problem_that_is_shown(
     await asyncio.gather(caring, return_exceptions=True)
 
 
-def test_a_person_asks_the_host_what_it_takes_and_has_it_compacted(
-    mosquitto: Mosquitto, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    host = HostProcess(tmp_path, ["--broker", mosquitto.url])
-    host.start()
-    url = ["--url", host.url]
-    try:
-        until_s = time.monotonic() + 60
-        while main(["disk", *url, "--json"]) and time.monotonic() < until_s:  # the file is not open yet
-            time.sleep(0.1)
-        assert json.loads(capsys.readouterr().out)["bytes_per_million_samples"] is None
-        assert main(["disk", *url, "--compact"]) == 0
-        assert re.fullmatch(r"before: [\d.]+ MB\nafter: [\d.]+ MB\n", capsys.readouterr().out)
-    finally:
-        host.stop(60)
-    assert main(["disk", *url]) == 1
-    assert "is `gaugeline cloud run` running?" in capsys.readouterr().err
-
-
-def test_of_influxdb_it_says_who_knows(
-    mosquitto: Mosquitto, influxdb: InfluxDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = f"influxdb+v1://127.0.0.1:{influxdb.port}/disk_{uuid4().hex[:8]}"
-    host = HostProcess(tmp_path, ["--broker", mosquitto.url, "--store", store])
-    host.start()
-    try:
-        assert main(["disk", "--url", host.url]) == 1
-    finally:
-        host.stop(60)
-    assert "InfluxDB, which compacts by itself" in capsys.readouterr().err
+def test_a_person_is_told_what_a_million_takes_where_there_are_enough() -> None:
+    use = {"bytes": 94_371_840, "empty_bytes": 3_145_728, "rows": 10_000_000, "bytes_per_million_samples": 9_122_611}
+    assert told(use) == "94.4 MB, 3.1 MB of it empty; 10,000,000 samples, 9.1 MB a million"
+    assert told(use | {"rows": 0, "bytes_per_million_samples": None}) == "94.4 MB, 3.1 MB of it empty; 0 samples"

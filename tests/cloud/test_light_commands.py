@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
+import pytest
+
+from cloud.cli import GROUPS, main
 from tests.servers import free_port
 
 HEAVY = (
     "alembic", "duckdb", "fastapi", "ibis", "influxdb_client", "pandas", "psycopg", "pyarrow", "sqlalchemy", "sqlglot",
     "starlette", "uvicorn",
 )  # fmt: skip
-COMMANDS = ("run", "audit", "nodes", "dead-letters", "archive", "query", "backup", "restore", "export", "broker-config")
+COMMANDS = sorted(name for names in GROUPS.values() for name in names)
 
 
 def test_commands_that_need_no_database_load_none() -> None:
@@ -34,3 +38,15 @@ def test_commands_that_need_no_database_load_none() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"{[1] * len(asked)}\n"), done.stderr
     assert done.stderr.count("is `gaugeline cloud run` running?") + done.stderr.count("see --url") == len(asked)
+
+
+def test_the_help_lists_every_command_once_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.findall(r"^  ([a-z-]+)  +\S", capsys.readouterr().out.partition("Begin:")[2], re.M)
+    assert sorted(listed) == COMMANDS
+    with pytest.raises(SystemExit):
+        main(["nothing"])
+    told = capsys.readouterr().err
+    assert all(name in told for name in COMMANDS)
+    assert told.partition("choose from")[2].count(",") + 1 == len(COMMANDS)

@@ -23,6 +23,8 @@ from tests.cloud.small_gateway import T0
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 ENDLESS = "/api/events"
 WRITES = "/api/backup"  # into any folder of this machine that is asked for
+WHOLE = ("/api/window", "/api/export", "/api/aggregates")
+"""Asked with every parameter that is known, also those that may be left out."""
 PARAMETERS: dict[str, Any] = {
     "from_ms": T0, "to_ms": T0 + 60_000, "group": "plant-1", "node": "gw-1", "device": "pump-1", "tag": "flow",
     "asset": "pump-1", "gateway": "plant-1/gw-1",
@@ -97,7 +99,7 @@ def test_real_answers_are_as_documented_and_not_empty(plant: Plant) -> None:
             asked: dict[str, str | int] = {
                 p["name"]: PARAMETERS[p["name"]]
                 for p in operation.get("parameters", [])
-                if p["name"] in PARAMETERS and (p["required"] or path in ("/api/window", "/api/export"))
+                if p["name"] in PARAMETERS and (p["required"] or path in WHOLE)
             }
             asked.pop("gateway", None)
             answer = http.get(path.replace("{letter}", "1"), params=asked)
@@ -182,6 +184,12 @@ def test_what_the_new_routes_say(plant: Plant) -> None:
         ("/api/export?group=a&from_ms=5&to_ms=4", 422, "5 is later than to_ms 4"),
         ("/api/export?group=a&from_ms=5&to_ms=6&format=xlsx", 422, "query.format"),
         ("/api/dead-letters/999", 404, "no dead letter 999"),
+        ("/api/aggregates?group=a&node=b&tag=c&from_ms=5&to_ms=4", 422, "5 is later than to_ms 4"),
+        (
+            "/api/aggregates?group=a&node=b&tag=c&from_ms=0&to_ms=4000000000000&step_s=1",
+            422,
+            "choose a step of at least",
+        ),
         ("/api/window?from_ms=0&to_ms=1&gateway=no", 404, "no gateway 'no'"),
     ],
 )
@@ -202,11 +210,12 @@ def test_a_method_that_a_route_does_not_take_is_told_with_those_that_it_takes(pl
 
 
 def test_bodies_that_cannot_be_read_are_told(plant: Plant) -> None:
-    for body in (b"", b"{", b"[1]", b'{"from_ms": 5, "to_ms": 4}'):
-        answer = httpx.post(
-            f"{plant.url}/api/refill", content=body, headers={"content-type": "application/json"}, trust_env=False
-        )
-        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), body
+    for path in ("/api/refill", "/api/rollups"):
+        for body in (b"", b"{", b"[1]", b'{"from_ms": 5, "to_ms": 4}'):
+            answer = httpx.post(
+                plant.url + path, content=body, headers={"content-type": "application/json"}, trust_env=False
+            )
+            assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), body
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

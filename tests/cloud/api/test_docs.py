@@ -40,8 +40,10 @@ def test_the_examples_with_curl_give_what_the_page_says(plant: Plant, tmp_path: 
         )  # fmt: skip
         assert answer.returncode == (28 if "-N" in words else 0), (line, answer.stdout, answer.stderr)
         found[re.search(r"/api/([\w-]+)", line)[1]] = answer.stdout  # type: ignore[index]
-    assert len(found) >= 7
+    assert len(found) >= 8
     assert json.loads(found["series"])["v"] == [float(i) for i in range(BATCHES)]
+    windows = json.loads(found["aggregates"])["windows"]
+    assert [(w["count"], w["min"], w["max"]) for w in windows] == [(BATCHES, 0.0, BATCHES - 1.0)]
     assert len(json.loads(found["tags"])["items"]) == 2
     assert json.loads(found["dead-letters"])["items"][0]["kind"] == "sample"
     assert found["events"].startswith("event: live\n")

@@ -1,15 +1,16 @@
-"""`gaugeline cloud sites | tags | values | series | ledger` ask the running host."""
+"""`gaugeline cloud sites | tags | values | series | ledger | disk` ask the running host."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 
 import pytest
 
 from cloud.cli import main
-from tests.cloud.api.conftest import BATCHES, Plant
+from tests.cloud.api.conftest import BATCHES, NODES, Plant
 from tests.cloud.small_gateway import T0
 
 FLOW = "plant-1/gw-1/pump-1/flow"
@@ -47,14 +48,28 @@ def test_sites_tags_values_and_ledger_as_tables_and_as_json(said) -> None:  # ty
 
 def test_a_series_as_points_and_every_row_as_csv(said) -> None:  # type: ignore[no-untyped-def]
     time = ("--from", "2023-11-14", "--to", "2023-11-16")
-    code, text = said("series", FLOW, *time, "--points", "6")
+    code, text = said("series", FLOW, *time)
     assert (code, "source: raw" in text, "2023-11-14T22:13:20.000Z  0.0" in text) == (0, True, True)
+    few = json.loads(said("series", FLOW, *time, "--points", "6", "--json")[1])
+    assert (few["source"], len(few["v"]) <= 6) == ("15m", True), "from roll-ups"
+    assert (min(few["v"]), max(few["v"])) == (0.0, BATCHES - 1.0)
     assert json.loads(said("series", FLOW, *time, "--json")[1])["v"] == [float(i) for i in range(BATCHES)]
     code, text = said("series", FLOW, *time, "--csv")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert (code, [float(r["value"]) for r in rows]) == (0, [float(i) for i in range(BATCHES)])
     assert [int(r["ts_ms"]) for r in rows] == [T0 + 1000 * i for i in range(BATCHES)]
     assert "no samples in this time" in said("series", FLOW)[1]
+
+
+def test_what_the_database_takes_and_writing_its_file_anew(said) -> None:  # type: ignore[no-untyped-def]
+    found = json.loads(said("disk", "--json")[1])
+    assert found["rows"] == 2 * BATCHES * len(NODES)
+    assert found["bytes_per_million_samples"] * found["rows"] <= found["bytes"] * 1_000_000
+    code, text = said("disk", "--compact")
+    assert code == 0
+    use = rf"[\d.,]+ MB(, [\d.,]+ MB of it empty)?; {found['rows']} samples\n"
+    assert re.fullmatch(f"before: {use}after: {use}", text), "so few say nothing of a million"
+    assert json.loads(said("disk", "--json")[1])["rows"] == found["rows"]
 
 
 def test_wrong_calls_are_told(said) -> None:  # type: ignore[no-untyped-def]

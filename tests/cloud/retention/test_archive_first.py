@@ -182,7 +182,7 @@ async def test_other_hosts_sites_and_roll_ups_that_are_kept_are_left_alone(tmp_p
         def __init__(self) -> None:
             self.deleted: list[tuple[str, int]] = []
 
-        async def delete_rollups(self, level: str, before_ms: int) -> None:
+        async def forget(self, level: str, before_ms: int) -> None:
             self.deleted.append((level, before_ms))
 
     async with case(tmp_path) as c:
