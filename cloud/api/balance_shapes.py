@@ -8,16 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _COUNTS: dict[str, Any] = {
     "produced": 1000, "suppressed": 0, "refused": 0, "stored": 990, "dead_letters": 1, "dropped": 0, "in_flight": 9,
-    "collided": 0, "lost": 0,
+    "collided": 0, "expired": 0, "lost": 0,
 }  # fmt: skip
 _WINDOW: dict[str, Any] = {
     "batches": 10, "samples": 1000, "stored": 999, "dead_letters": 1, "collided": 0, "restored": 0, "rows": 999,
-    "lost": 0, "first_ms": 1_700_000_000_000, "last_ms": 1_700_000_099_000,
+    "removed": 0, "expired": 0, "lost": 0, "first_ms": 1_700_000_000_000, "last_ms": 1_700_000_099_000,
 }  # fmt: skip
 
 
 class Counted(BaseModel):
-    """Samples; lost = produced - stored - dead_letters - dropped - in_flight - collided, and must be 0."""
+    """Samples; lost = produced - stored - dead_letters - dropped - in_flight - collided - expired, and must be 0."""
 
     produced: int
     suppressed: int
@@ -27,8 +27,10 @@ class Counted(BaseModel):
     dropped: int
     in_flight: int
     collided: int
+    expired: int = Field(description="deleted by the database's own retention, which counts nothing")
     lost: int
     duplicates: int = Field(description="batches that came again and were not stored again")
+    removed: int = Field(description="of the stored ones those that retention took out")
 
 
 class GatewayCounted(Counted):
@@ -41,21 +43,24 @@ class BalanceFound(GatewayCounted):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"ok": True, **_COUNTS, "duplicates": 0, "gaps": 0, "strangers": 0,
-                 "devices": {"plant-1/gw-1/pump-1": {**_COUNTS, "duplicates": 0}},
-                 "gateways": {"plant-1/gw-1": {**_COUNTS, "duplicates": 0, "gaps": 0}}}
+                {"ok": True, **_COUNTS, "duplicates": 0, "gaps": 0, "removed": 0, "strangers": 0,
+                 "expired_at_least": 0, "database_keeps_days": None,
+                 "devices": {"plant-1/gw-1/pump-1": {**_COUNTS, "duplicates": 0, "removed": 0}},
+                 "gateways": {"plant-1/gw-1": {**_COUNTS, "duplicates": 0, "gaps": 0, "removed": 0}}}
             ]
         }
     )  # fmt: skip
 
     ok: bool
     strangers: int
+    expired_at_least: int = Field(description="of the expired ones those that a batch surely lost so")
+    database_keeps_days: float | None = Field(description="its own retention; null: it keeps everything")
     devices: dict[str, Counted]
     gateways: dict[str, GatewayCounted]
 
 
 class InWindow(BaseModel):
-    """samples = stored + dead_letters + collided; lost = stored + restored - rows, and must be 0."""
+    """samples = stored + dead_letters + collided; lost = stored + restored - rows - removed - expired: must be 0."""
 
     batches: int
     samples: int
@@ -64,6 +69,8 @@ class InWindow(BaseModel):
     collided: int
     restored: int
     rows: int
+    removed: int = Field(description="by retention")
+    expired: int = Field(description="deleted by the database's own retention, as far as that can be")
     lost: int
     first_ms: int
     last_ms: int
