@@ -208,18 +208,16 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
                 state.births, kept.ledger, state.restored, duty, windows.touch, removal,
             )  # fmt: skip
         state.removed = Removed(removal, folder).known
-        proof = None
-        if (rules := config.retention) is not None:
-            if folder is not None and rules.archive_first is not False:
-                proof = Proof(folder, marks, kept.store)
-            retention = Retention(
-                rules, removal, proof, state.births, state.restored, collector.writing, stats, wall_ms, duty,
-                kept.store.windows,
-            )  # fmt: skip
-            windows.kept_since = rules.rollups_since_ms
+        rules, proof = config.retention, None
+        if rules is not None and folder is not None and rules.archive_first is not False:
+            proof = Proof(folder, marks, kept.store)
         # Where rows go without a proof that the archive has them, what is left of them makes no window.
-        more = WholeDay(kept.store, folder) if folder is not None and (retention is None or proof is not None) else None
+        more = WholeDay(kept.store, folder) if folder is not None and (rules is None or proof is not None) else None
         roller = Roller(kept.store, windows, collector.writing, stats, wall_ms, duty, more, removal.settle)
+        if rules is not None:
+            retention = Retention(
+                rules, removal, proof, state.births, state.restored, collector.writing, stats, wall_ms, duty, roller
+            )
         care = DuckCare(kept.store.file, stats) if isinstance(kept.store, EmbeddedStore) else None
         api.add_keeping(
             shown.app,

@@ -18,6 +18,7 @@ from cloud.retention.proof import Proof
 from cloud.retention.retention import Retention, Run
 from cloud.state.restored import RestoredDays
 from cloud.store.embedded import EmbeddedStore
+from cloud.store.port import DeviceId
 from cloud.store.whole_rows import DAY_MS
 from tests.cloud.archive.keeping import DAY, EVERY_KIND, NEXT, NODE, NOON, Keeping, flow, keeping
 from wire.errors import LeaseLost, StoreDown
@@ -182,8 +183,15 @@ async def test_other_hosts_sites_and_roll_ups_that_are_kept_are_left_alone(tmp_p
         def __init__(self) -> None:
             self.deleted: list[tuple[str, int]] = []
 
-        async def delete_rollups(self, level: str, before_ms: int) -> None:
+        async def work(self) -> None:
+            pass
+
+        def lacking(self, of: DeviceId, from_ms: int, to_ms: int) -> bool:
+            return False
+
+        async def forget(self, level: str, before_ms: int) -> bool:
             self.deleted.append((level, before_ms))
+            return True
 
     async with case(tmp_path) as c:
         await c.k.write(flow(NOON, 1.0))
