@@ -88,7 +88,7 @@ class Retention:
                 async with asyncio.timeout(pause_s):
                     await self._wanted.wait()
             except TimeoutError:
-                if self._is_time():
+                if self.is_time:
                     self._queue.append(self._new())
             self._wanted.clear()
             while self._queue:
@@ -96,7 +96,8 @@ class Retention:
                 self._queue.pop(0)
             pause_s = EVERY_S
 
-    def _is_time(self) -> bool:
+    @property
+    def is_time(self) -> bool:
         """Once a UTC day, and as long as something is held back."""
         return self.now_ms() // DAY_MS != self._looked or "retention" in self.stats.problems
 

@@ -1,4 +1,4 @@
-"""An old day's way through a running host: stored, rolled up, archived, removed, late, forgotten, restored; with kills."""
+"""An old day's way through a running host: stored, archived, removed, late, forgotten, restored; with kills."""
 
 from __future__ import annotations
 
