@@ -29,7 +29,7 @@ def router(host: HostView) -> APIRouter:
     ) -> dict[str, Any]:
         """Windows begin at multiples of the step since 1970 (UTC); those without rows are left out. count: rows;
         num: those with a number, which mean, min, max and last (the newest) are of; good: those of quality GOOD. The
-        first and the last window hold only what lies between the two times."""
+        first and the last window hold only what lies between the two times; where rows are removed they are whole."""
         step_ms = step_s * 1000
         found = await host.store.aggregates(NodeId(group, node), device, tag, from_ms, to_ms, step_ms)
         return {"step_ms": step_ms, "windows": [asdict(one) for one in found]}

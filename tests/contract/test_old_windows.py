@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from cloud.duty import Duty
 from cloud.retention.port import UNKNOWN_MS
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
 from cloud.store.port import DeviceId
 from cloud.store.whole_rows import DAY_MS, TagId
 from cloud.store.window_port import Rows
-from cloud.store.windows import HOUR_MS, LEVELS, MINUTE_MS, QUARTER_MS
+from cloud.store.windows import HOUR_MS, LEVELS, MINUTE_MS, QUARTER_MS, Windows
 from tests.contract.rolling import FLOW, T0, Clock, Rolling, brute, flow, new_place, same
 from tests.servers import InfluxDB
 from wire.block import Sample
-from wire.errors import StoreDown
+from wire.errors import LeaseLost, StoreDown
 
 D0 = T0 // DAY_MS * DAY_MS
 D1, D2 = D0 + DAY_MS, D0 + 2 * DAY_MS
@@ -89,6 +90,40 @@ async def test_nothing_is_forgotten_before_it_is_known_what_is_due(rolling: Roll
         assert not other.roller.lacking(PUMP._replace(device="other"), D0, D1)
     finally:
         await other.close()
+
+
+async def test_rows_are_needed_until_the_last_of_their_windows_is_written(
+    rolling: Rolling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows, needed = rolling.store.windows, []
+    put = windows.put
+
+    async def watched(level: str, found: Windows, token: int) -> None:
+        needed.append(rolling.roller.lacking(PUMP, D0, D1))
+        assert not await rolling.roller.forget("1m", D1)
+        await put(level, found, token)
+
+    monkeypatch.setattr(windows, "put", watched)
+    await rolling.keep(flow(D0 + 1, 7.0))
+    await rolling.roller.work()
+    assert needed == [True] * 3, "of an hour that was written to"
+    await rolling.roller.rebuild(D0, D1)
+    await rolling.roller.work()
+    assert needed == [True] * len(needed), "of a whole day"
+    assert len(needed) >= 6
+    assert not rolling.roller.lacking(PUMP, D0, D1)
+
+
+async def test_a_host_that_is_not_active_any_more_forgets_nothing(rolling: Rolling) -> None:
+    class Lost(Duty):
+        async def check(self) -> None:
+            raise LeaseLost("another host is active")
+
+    before = await rolling.kept("1m")
+    rolling.roller.duty = Lost()
+    with pytest.raises(LeaseLost):
+        await rolling.roller.forget("1m", D1)
+    assert await rolling.kept("1m") == before
 
 
 async def test_where_rows_are_gone_a_chart_takes_a_coarser_level_than_the_forgotten_one(
