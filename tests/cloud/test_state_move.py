@@ -83,6 +83,7 @@ async def test_everything_arrives_there_and_back_and_the_source_stays(tmp_path: 
     assert {m.table: m.rows for m in there} == {
         "births": 1, "nodes": 1, "records": 1, "counters": 1, "figures": 1, "collisions": 1, "restored_days": 1,
         "dead_letters": 4, "ledger": 4, "archive_days": 0, "removed_days": 0, "removals": 0,
+        "rollup_days": 0, "rollup_hours": 0,
     }  # fmt: skip
     assert ("ledger", 4, 4) in shown
     assert await contents(source) == before
@@ -198,7 +199,7 @@ def test_the_command_says_what_to_change(
     assert (code, "is not empty" in told) == (1, True)
     assert (tmp_path / "gaugeline-state.db").exists()
     found = json.loads(said("state", "move", "--state", url, "--to", "back.db", "--json")[1])
-    assert (found["config"], len(found["tables"])) == ("state: back.db", 12)
+    assert (found["config"], len(found["tables"])) == ("state: back.db", 14)
     code, told = said("state", "info", "--state", url.replace(target.database, "nowhere"))
     assert (code, "does not exist" in told) == (1, True)
 
