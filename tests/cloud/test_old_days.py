@@ -158,7 +158,7 @@ def test_an_old_day_stays_what_it_was_whatever_becomes_of_its_rows_and_whenever_
 
     # Late data: between, before and behind what is there.
     plant.deliver([row(DAY + 7_000, 500.0), row(DAY + 3 * HOUR + 5, -500.0), row(NEXT - 1, 11.0)])
-    plant.killed()  # whether or not its windows are made
+    plant.killed()  # its windows may be made or not
     assert plant.balanced(900)
     plant.told("archive", "run")
     plant.killed()
