@@ -14,7 +14,6 @@ from fastapi import FastAPI
 from cloud import api, web
 from cloud.api import archive, backup, disk, export, ledger, rollups
 from cloud.api import retention as retentions
-from cloud.archive.archiver import Archiver
 from cloud.archive.folder import open_folder
 from cloud.archive.marks import DayMarks
 from cloud.audit import Audit
@@ -34,15 +33,12 @@ from cloud.lease import Lease, Term, refuse_beside
 from cloud.ledger import Ledger
 from cloud.ledger_pages import ledger_pages
 from cloud.live import LiveValues
+from cloud.old_days import Around, old_days
 from cloud.retention.embedded import EmbeddedRemoval
 from cloud.retention.influx import InfluxRemoval
 from cloud.retention.own import Expiry, own_retention_ms
 from cloud.retention.port import Removal, raw_since_ms
-from cloud.retention.proof import Proof
-from cloud.retention.retention import Retention
-from cloud.retention.whole_day import Removed, WholeDay
 from cloud.rollups.marks import WindowMarks
-from cloud.rollups.roller import Roller
 from cloud.standby import Turns, waiting_room
 from cloud.state.db import StateDb
 from cloud.state.host import HostState
@@ -200,50 +196,29 @@ async def _collect(config: Config, tariff: Tariff, front: Front, db: StateDb, du
         after_ms = config.forget_after_days * 86_400_000
         forgetting = Forgetting(hearing.nodes, state, collector, host.audit, after_ms, wall_ms)
         shown.app = application(host, letters, state, shown.closing, desk, turns.as_json if turns is not None else None)
-        archiver = folder = retention = None
-        if (choice := config.archive) is not None:
-            folder = open_folder(choice.place)
-            archiver = Archiver(
-                folder, choice.after_days, kept.store, marks, collector.writing, stats, wall_ms,
-                state.births, kept.ledger, state.restored, duty, windows.touch, removal,
-            )  # fmt: skip
-        state.removed = Removed(removal, folder).known
-        proof = None
-        if (rules := config.retention) is not None:
-            if folder is not None and rules.archive_first is not False:
-                proof = Proof(folder, marks, kept.store)
-            retention = Retention(
-                rules, removal, proof, state.births, state.restored, collector.writing, stats, wall_ms, duty,
-                kept.store.windows,
-            )  # fmt: skip
-            windows.kept_since = rules.rollups_since_ms
-        # Where rows go without a proof that the archive has them, what is left of them makes no window.
-        more = WholeDay(kept.store, folder) if folder is not None and (retention is None or proof is not None) else None
-        roller = Roller(kept.store, windows, collector.writing, stats, wall_ms, duty, more, removal.settle)
+        old = old_days(
+            config, Around(*kept, state, removal, marks, windows, collector.writing, stats, duty, wall_ms)
+        )  # fmt: skip
         care = DuckCare(kept.store.file, stats) if isinstance(kept.store, EmbeddedStore) else None
         api.add_keeping(
             shown.app,
             (
                 ledger.router(ledger_pages(kept.store, db)),
-                archive.router(archiver),
-                retentions.router(retention),
+                archive.router(old.archiver),
+                retentions.router(old.retention),
                 export.router(kept.store),
                 backup.router(Backups(config, kept.store, db, collector.writing, wall_ms)),
                 disk.router(care),
-                rollups.router(roller),
+                rollups.router(old.roller),
             ),
         )
         front.show(shown)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(collector.run(), name="collector")
             tasks.create_task(forgetting.run(), name="forgetting")
-            tasks.create_task(roller.run(), name="roller")
-            if archiver is not None:
-                tasks.create_task(archiver.run(), name="archiver")
+            tasks.create_task(old.run(), name="old days")
             if care is not None:
                 tasks.create_task(care.run(), name="disk")
-            if retention is not None:
-                tasks.create_task(retention.run(), name="retention")
     finally:
         await shown.end()
         await kept.store.close()

@@ -56,7 +56,8 @@ def router(host: HostView) -> APIRouter:
         step_s: Annotated[int, Query(ge=1, le=LONGEST_STEP_S, description="length of a window in seconds")] = 3600,
     ) -> Aggregates:
         """Windows begin at multiples of the step since 1970 (UTC); those without rows are left out. The first and the
-        last window hold only what lies between the two times. 100,000 windows at most."""
+        last window hold only what lies between the two times; where rows are removed they are whole. 100,000 windows
+        at most."""
         wrong_order(from_ms, to_ms)
         step_ms = step_s * 1000
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from wire.errors import ConfigError
@@ -110,6 +111,13 @@ def parse_retention(value: Any) -> RetentionChoice:
         rollups = {}
     _unknown(rollups, LEVELS, "rollups.", problems)
     levels = {k: _days(rollups, k, "rollups.", problems, forever=True, default=None) for k in LEVELS if k in rollups}
+    kept = [(k, levels.get(k) or float("inf")) for k in LEVELS]
+    problems += [
+        f"{_line(rollups, coarse)}rollups.{coarse}: is kept for a shorter time than {fine}, and what is left of a time"
+        f" when its samples are gone are the coarser ones: {coarse} needs at least as many days"
+        for (fine, a), (coarse, b) in pairwise(kept)
+        if a > b
+    ]
     classes = tuple(_classes(value, problems))
     names = [one.name for one in classes]
     problems += [f"classes: {name!r} stands there twice" for name in sorted(set(names)) if names.count(name) > 1]

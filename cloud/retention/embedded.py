@@ -42,8 +42,7 @@ class EmbeddedRemoval:
             )
             if rows:
                 await self._file.execute(_COUNT, [*cut.of.node, cut.of.device, cut.of.day, cut.name, rows])
-        if rows:
-            self._book.add(cut.of)
+                self._book.add(cut.of)  # first: whoever reads from now on may not find them
         return rows
 
     @asynccontextmanager

@@ -70,8 +70,8 @@ class InfluxRemoval:
         content = {"name": cut.name, "tags": cut.tags, "from_ms": cut.from_ms, "to_ms": cut.to_ms}
         self._settled = False
         await self._intend(cut.of, "remove", content, before)
+        self._book.add(cut.of)  # first: whoever reads meanwhile may find a part of them
         await self._gone(cut, before)
-        self._book.add(cut.of)
         self._settled = True
         return before
 

@@ -109,10 +109,19 @@ class Removal(Protocol):
 
 
 class RollUps(Protocol):
-    """A store that keeps roll-ups."""
+    """Roll-ups of the samples, which outlive them."""
 
-    async def forget(self, level: str, before_ms: int) -> None:
-        """Those of a level ('1m', '15m', '1h') of windows before this time. They are no samples: nobody counts them."""
+    async def work(self) -> None:
+        """All that can be made now is made. Raises StoreDown, LeaseLost, ConfigError."""
+        ...
+
+    def lacking(self, of: DeviceId, from_ms: int, to_ms: int) -> bool:
+        """Whether samples of this time are still needed for one."""
+        ...
+
+    async def forget(self, level: str, before_ms: int) -> bool:
+        """Those of a level ('1m', '15m', '1h') of windows before this time go. They are no samples: nobody counts them.
+        False: not yet. Raises StoreDown, LeaseLost."""
         ...
 
 

@@ -18,8 +18,9 @@ from cloud.retention.port import Cut, Removal, RollUps, raw_since_ms
 from cloud.retention.proof import NotProven, Proof, Proven
 from cloud.state.restored import RestoredDay, RestoredDays
 from cloud.stats import Stats
+from cloud.store.port import DeviceId
 from cloud.store.whole_rows import DAY_MS, MOST_TAGS, DayId, pieces
-from wire.errors import StoreDown
+from wire.errors import ConfigError, StoreDown
 from wire.ids import NodeId
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,8 @@ class Run:
 class Retention:
     """`run` until cancelled. writing: held while samples are written.
 
-    proof: None: what is removed need not be archived. duty: whether this host is the active one; `run` raises LeaseLost
-    when it is not any more.
+    proof: None: what is removed need not be archived. rollups: made of the samples before those go. duty: whether this
+    host is the active one; `run` raises LeaseLost when it is not any more.
     """
 
     choice: RetentionChoice
@@ -87,7 +88,7 @@ class Retention:
                 async with asyncio.timeout(pause_s):
                     await self._wanted.wait()
             except TimeoutError:
-                if self._is_time():
+                if self.is_time:
                     self._queue.append(self._new())
             self._wanted.clear()
             while self._queue:
@@ -95,7 +96,8 @@ class Retention:
                 self._queue.pop(0)
             pause_s = EVERY_S
 
-    def _is_time(self) -> bool:
+    @property
+    def is_time(self) -> bool:
         """Once a UTC day, and as long as something is held back."""
         return self.now_ms() // DAY_MS != self._looked or "retention" in self.stats.problems
 
@@ -132,14 +134,16 @@ class Retention:
         try:
             async with self.writing:
                 await self.removal.settle()
+            if self.rollups is not None:
+                await self.rollups.work()
             found = await self.plan()
             held = await self._held()
             run.total = len(found)
             for day, of_day in groupby(found, lambda one: one.day):
                 await self._day(day, list(of_day), held, run)
-            await self._forget_rollups()
-            self._looked = today
-        except StoreDown as fault:
+            if await self._forget_rollups():
+                self._looked = today
+        except (StoreDown, ConfigError) as fault:
             run.problems.append(str(fault))
         run.at, run.done = "", True
         self._tell(run)
@@ -197,15 +201,19 @@ class Retention:
             if self.proof is not None and proven is not None:
                 await self.proof.still(proven)
             await self.duty.check()
+            of = cut.of
+            if self.rollups is not None and self.rollups.lacking(DeviceId(of.node, of.device), of.from_ms, of.to_ms):
+                raise NotProven(f"roll-ups of {of.node}/{of.device} are still being made from it; ask again later")
             return await self.removal.remove(cut)
 
-    async def _forget_rollups(self) -> None:
-        if self.rollups is None:
-            return
-        for level in self.choice.rollups:
+    async def _forget_rollups(self) -> bool:
+        """Whether all that are old enough are gone."""
+        gone = True
+        for level in self.choice.rollups if self.rollups is not None else ():
             if since_ms := self.choice.rollups_since_ms(level, self.now_ms()):
-                await self.duty.check()
-                await self.rollups.forget(level, since_ms)
+                assert self.rollups is not None
+                gone &= await self.rollups.forget(level, since_ms)
+        return gone
 
     def _tell(self, run: Run) -> None:
         late = [h for h in run.held if "restored" not in h["why"]]

@@ -22,12 +22,14 @@ from cloud.state.schema import insert, rollup_days, rollup_hours
 from cloud.store.port import Batch, DeviceId
 from cloud.store.whole_rows import DAY_MS, DayId
 from cloud.store.window_port import Range
-from cloud.store.windows import HOUR_MS, MINUTE_MS
+from cloud.store.windows import HOUR_MS, LEVELS, MINUTE_MS
 from wire.columns import fields_of
 from wire.ids import NodeId
 
 LOOKED_THROUGH = DayId("", -1)
 """Stands in the table once the days of a database from before there were roll-ups are marked."""
+_FORGOTTEN = {f"/{level}": level for level in LEVELS}
+"""No site has such a name: stands there with the first day whose roll-ups of the level are kept."""
 MOST_HOURS = 50_000
 """Marked hours of devices, beside those of now; about 300 bytes each."""
 _AT_ONCE = 1_000
@@ -49,27 +51,22 @@ def never(_node: NodeId, _device: str, _tag: str) -> int:
     return 0
 
 
-def all_kept(_level: str, _now_ms: int) -> int:
-    """Of a store whose roll-ups stay for ever."""
-    return 0
-
-
 class WindowMarks:
     """All writes are durable when they return; those that write raise StoreDown, LeaseLost.
 
     It remembers what it marked: of hosts that take turns, the active one makes one anew. raw_since: from when on the
-    store has all rows of a tag. kept_since: from when on it has roll-ups of a level.
+    store has all rows of a tag.
     """
 
     def __init__(
         self, db: StateDb, now_ms: Callable[[], int], raw_since: Callable[[NodeId, str, str], int] = never
     ) -> None:
         self._db, self._now_ms, self.raw_since = db, now_ms, raw_since
-        self.kept_since: Callable[[str, int], int] = all_kept
         self._hours: dict[DeviceId, dict[int, int]] = {}  # marked windows
         self._busy: dict[DeviceId, dict[int, int]] = {}  # windows that are being computed
         self._n = 0
         self._days: Counter[DayId] | None = None  # and how often each was marked in this process
+        self._kept: dict[str, int] = {}  # level -> the first day that is not forgotten
 
     async def open(self) -> None:
         """Raises StoreDown."""
@@ -80,7 +77,8 @@ class WindowMarks:
             if self._days is None:  # somebody else may have asked meanwhile
                 for r in hours:
                     self._mark(DeviceId(NodeId(r.group, r.node), r.device), r.hour, ALL)
-                self._days = Counter({DayId(r.group, r.day): 1 for r in days})
+                self._days = Counter({DayId(r.group, r.day): 1 for r in days if r.group not in _FORGOTTEN})
+                self._kept = {_FORGOTTEN[r.group]: r.day for r in days if r.group in _FORGOTTEN}
 
     def _mark(self, of: DeviceId, hour: int, bits: int) -> None:
         hours = self._hours.setdefault(of, {})
@@ -227,7 +225,32 @@ class WindowMarks:
         return self.raw_since(node, device, tag)
 
     def kept_since_ms(self, level: str) -> int:
-        return self.kept_since(level, self._now_ms())
+        return self._kept.get(level, 0) * DAY_MS
+
+    async def forget(self, level: str, before_ms: int) -> bool:
+        """Roll-ups of windows before it, the beginning of a UTC day, are about to be deleted; while one of them is
+        still being made nothing happens. Told before, for ever, and whatever the settings say later: nobody computes
+        coarser ones from what is not there any more."""
+        await self.open()
+        day = before_ms // DAY_MS
+        if self._any_before(day):
+            return False
+        if day > self._kept.get(level, 0):
+            self._kept[level] = day
+            t, name = rollup_days.c, next(name for name, one in _FORGOTTEN.items() if one == level)
+
+            def work(con: Connection) -> None:
+                con.execute(delete(rollup_days).where(t.group == name))
+                con.execute(insert(rollup_days, con.dialect.name), [{"group": name, "day": day}])
+
+            await self._db.write(work)
+        return True
+
+    def _any_before(self, day: int) -> bool:
+        if not self.looked_through or any(one.day < day for one in self.days()):
+            return True
+        marks = (hours for found in (self._hours, self._busy) for hours in found.values())
+        return any(bits and hour < day * 24 for hours in marks for hour, bits in hours.items())
 
 
 def _minutes(stamps: Sequence[int]) -> Iterable[int]:

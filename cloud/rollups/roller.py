@@ -20,7 +20,7 @@ from cloud.store.chart import fewer
 from cloud.store.port import DeviceId, TelemetryStore
 from cloud.store.whole_rows import DayId
 from cloud.store.window_port import Range
-from cloud.store.windows import HOUR_MS, LEVELS, MINUTE_MS, Windows, joined
+from cloud.store.windows import HOUR_MS, LEVELS, Windows, joined
 from wire.errors import ConfigError, StoreDown
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Roller:
     more: RowSource | None = None
     ready: Callable[[], Awaitable[None]] | None = None
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by a pass
     _live_s: float = 0.0
     _told_s: float = 0.0
 
@@ -86,6 +87,23 @@ class Roller:
 
     async def work(self) -> None:
         """All that is due now. Raises StoreDown, LeaseLost, and ConfigError: the token is too great."""
+        async with self._one:
+            await self._work()
+
+    def lacking(self, of: DeviceId, from_ms: int, to_ms: int) -> bool:
+        """Whether a window of the device is still to be made from its rows, or being made."""
+        return any(self.marks.pending(of, step_ms, from_ms, to_ms) for step_ms in LEVELS.values())
+
+    async def forget(self, level: str, before_ms: int) -> bool:
+        """Roll-ups of windows before it, the beginning of a UTC day, go; not (False) while some are still to be made.
+        Raises StoreDown, LeaseLost."""
+        if not await self.marks.forget(level, before_ms):
+            return False
+        await self.duty.check()
+        await self.store.windows.forget(level, before_ms)
+        return True
+
+    async def _work(self) -> None:
         await self.marks.open()
         if self.ready is not None:
             async with self.writing:
@@ -146,13 +164,18 @@ class Roller:
         windows = self.store.windows
         began_s = time.monotonic()
         for level, step_ms in LEVELS.items():
-            for begin_ms, end_ms in fewer(times[level], MOST_PARTS):
-                if level == "1m":
+            for first_ms, end_ms in fewer(times[level], MOST_PARTS):
+                begin_ms = max(first_ms, self.marks.kept_since_ms(level))  # what is forgotten is not made again
+                if begin_ms >= end_ms:
+                    continue
+                # Finer ones that are forgotten say nothing of the coarser ones.
+                from_rows = level == "1m" or begin_ms < self.marks.kept_since_ms(_FROM[level])
+                if from_rows:
                     found = windows.computed(of, begin_ms, end_ms, step_ms)
                 else:
                     found = windows.rolled(of, begin_ms, end_ms, _FROM[level])
                 async for w in found:
-                    w = await self._whole(w) if level == "1m" else w.coarser(step_ms)
+                    w = await self._whole(w, step_ms) if from_rows else w.coarser(step_ms)
                     self.duty.still()
                     await windows.put(level, w, self.duty.token)
                     self.stats.counters["rollup_rows"] += len(w)
@@ -162,8 +185,8 @@ class Roller:
                             await self._hours()
                         began_s = time.monotonic()
 
-    async def _whole(self, w: Windows) -> Windows:
-        """Without the minutes that lack rows in the store, or with those rows from elsewhere."""
+    async def _whole(self, w: Windows, step_ms: int) -> Windows:
+        """Without the windows that lack rows in the store, or with those rows from elsewhere."""
         since_ms = np.array([self.marks.raw_since(*tag) for tag in w.tags] or [0], np.int64)
         lacking = w.start_ms < since_ms[w.rank]
         if not lacking.any():
@@ -173,11 +196,11 @@ class Roller:
             self.stats.counters["rollup_windows_left"] += int(lacking.sum())
             return parts[0]
         for rank in np.unique(w.rank[lacking]).tolist():
-            minutes = w.start_ms[lacking & (w.rank == rank)]
-            begin_ms, end_ms = int(minutes[0]), int(minutes[-1]) + MINUTE_MS
+            starts = w.start_ms[lacking & (w.rank == rank)]
+            begin_ms, end_ms = int(starts[0]), int(starts[-1]) + step_ms
             tag = w.tags[rank]
-            found = await of_both(self.store, self.more, tag, begin_ms, end_ms, MINUTE_MS)
-            chosen = found.where(np.isin(found.start_ms, minutes))
+            found = await of_both(self.store, self.more, tag, begin_ms, end_ms, step_ms)
+            chosen = found.where(np.isin(found.start_ms, starts))
             parts.append(chosen.ranked(w.tags, rank))
         return joined(parts)
 

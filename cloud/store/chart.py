@@ -35,23 +35,32 @@ def level_for(span_ms: int, points: int) -> str:
     return fitting[-1] if fitting else "raw"
 
 
-def _from(level: str) -> list[str]:
-    """It and the coarser ones."""
+def _there(rolled: Rolled, since_ms: int, from_ms: int, to_ms: int, points: int) -> str:
+    """The same of what there still is: a coarser one where rows are removed and finer roll-ups forgotten."""
+    level = level_for(to_ms - from_ms, points)
+    if level == "raw" and from_ms >= since_ms:
+        return level
     names = list(LEVELS)
-    return names[names.index(level) :]
+    fitting = names[names.index(level) :] if level in names else names
+    return next((one for one in fitting if from_ms >= min(since_ms, rolled.kept_since_ms(one))), names[-1])
 
 
 async def series(store: WindowStore, rolled: Rolled, tag: TagId, from_ms: int, to_ms: int, points: int) -> Series:
     """See TelemetryStore.series. From windows: their lowest and highest value, the one that is nearer to the last one
     behind; quality GOOD where all rows are, BAD where none has a number and some are not GOOD, else UNCERTAIN."""
+    for _ in range(_LOOKS):
+        since_ms = rolled.raw_since_ms(*tag)
+        found = await _series(store, rolled, tag, from_ms, to_ms, points)
+        if rolled.raw_since_ms(*tag) == since_ms:
+            break  # else rows were removed while it was read
+    return found
+
+
+async def _series(store: WindowStore, rolled: Rolled, tag: TagId, from_ms: int, to_ms: int, points: int) -> Series:
     since_ms = rolled.raw_since_ms(*tag)
     coarsest = max(LEVELS.values())
     for _ in range(_LOOKS):
-        level = level_for(to_ms - from_ms, points)
-        if level == "raw" and from_ms < since_ms:
-            level = "1m"
-        if level != "raw":  # a finer one may be forgotten already
-            level = next((c for c in _from(level) if from_ms >= rolled.kept_since_ms(c)), _from(level)[-1])
+        level = _there(rolled, since_ms, from_ms, to_ms, points)
         if level == "raw":
             return await _from_rows(store, tag, from_ms, to_ms, points)
         found = await windows(store, rolled, tag, from_ms, to_ms, LEVELS[level], newest_finer=True)
@@ -61,7 +70,7 @@ async def series(store: WindowStore, rolled: Rolled, tag: TagId, from_ms: int, t
         end_ms = min(to_ms, int(found.start_ms[-1]) + coarsest)
         if int(found.count.sum()) <= points and begin_ms >= since_ms:
             return await _from_rows(store, tag, begin_ms, end_ms, points)  # few rows in a long time: as they are
-        if level_for(end_ms - begin_ms, points) == level:
+        if _there(rolled, since_ms, begin_ms, end_ms, points) == level:
             break
         from_ms, to_ms = begin_ms, end_ms  # most of the time that was asked for is empty
     return _drawn(found, from_ms, to_ms, points, level, LEVELS[level])
@@ -97,22 +106,21 @@ async def windows(
     store: WindowStore, rolled: Rolled, tag: TagId, from_ms: int, to_ms: int, step_ms: int, newest_finer: bool = False
 ) -> Windows:
     """In order. step_ms: of a roll-up. The first and the last window may hold only a part of their rows: those between
-    the times."""
+    the times; where the rows are removed they are whole."""
     level = next(name for name, step in LEVELS.items() if step == step_ms)
     since_ms = -(-rolled.raw_since_ms(*tag) // step_ms) * step_ms  # a window that lacks rows is its roll-up
     begin_ms, end_ms = -(-from_ms // step_ms) * step_ms, to_ms // step_ms * step_ms
+    if from_ms < begin_ms and begin_ms - step_ms < since_ms:
+        begin_ms -= step_ms
+    if end_ms < to_ms and end_ms < since_ms:
+        end_ms += step_ms
     if begin_ms >= end_ms:
         return await store.computed_of(tag, from_ms, to_ms, step_ms)
     of = DeviceId(tag.node, tag.device)
     lacking = [(a, b) for a, b in rolled.pending(of, step_ms, begin_ms, end_ms) if b > since_ms]
-    if from_ms < begin_ms:
-        if begin_ms - step_ms < since_ms:  # its rows are gone: the whole window stands for its end
-            begin_ms -= step_ms
-        else:
-            lacking.insert(0, (from_ms, begin_ms))
-    if end_ms < to_ms:
-        lacking.append((end_ms, to_ms))
-    lacking = fewer(lacking, MOST_PARTS)
+    ends = [(from_ms, begin_ms), (end_ms, to_ms)]
+    forgotten = (max(begin_ms, since_ms), min(end_ms, rolled.kept_since_ms(level)))  # of which there are rows
+    lacking = fewer(sorted([*lacking, *((a, b) for a, b in [*ends, forgotten] if a < b)]), MOST_PARTS)
     steps = [step_ms] * len(lacking)
     if newest_finer and lacking and lacking[-1][1] - lacking[-1][0] <= 2 * step_ms:
         steps[-1] = step_ms // _FINER
@@ -164,10 +172,14 @@ async def aggregates(
     if to_ms <= from_ms:
         return []
     fitting = [step for step in LEVELS.values() if step_ms % step == 0]
-    if fitting:
-        found = (await windows(store, rolled, tag, from_ms, to_ms, fitting[-1])).coarser(step_ms)
-    else:
-        found = await store.computed_of(tag, from_ms, to_ms, step_ms)
+    for _ in range(_LOOKS):
+        since_ms = rolled.raw_since_ms(*tag)
+        if fitting:
+            found = (await windows(store, rolled, tag, from_ms, to_ms, fitting[-1])).coarser(step_ms)
+        else:
+            found = await store.computed_of(tag, from_ms, to_ms, step_ms)
+        if rolled.raw_since_ms(*tag) == since_ms:
+            break  # else rows were removed while they were read
     columns = (found.start_ms, found.count, found.num, found.good, found.mean, found.min, found.max, found.last)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [Aggregate(*row[:4], *(n if n == n else None for n in row[4:])) for row in rows]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -262,3 +263,18 @@ async def test_what_the_server_will_never_take_is_unacceptable(server: Influx2) 
     with pytest.raises(Unacceptable, match="field type conflict"):
         await found.write(b"x")
     await found.close()
+
+
+async def test_old_roll_ups_are_deleted_as_the_documentation_says(server: Influx2) -> None:
+    async with opened(server.url) as store:
+        await store.windows.forget("15m", T0)
+        (asked,) = server.deleted
+        stop = f"{datetime.fromtimestamp((T0 - 1) // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{(T0 - 1) % 1000:03}999999Z"
+        assert asked == {"start": "1970-01-01T00:00:00.000Z", "stop": stop, "predicate": '"_measurement"="rollup_15m"'}
+        server.deletes_with = said.MALFORMED
+        with pytest.raises(StoreDown, match="does not delete: "):
+            await store.windows.forget("1h", T0)
+        server.deletes_with = said.BROKEN
+        with pytest.raises(StoreDown, match="500 "):
+            await store.windows.forget("1h", T0)
+    assert server.calls.count("POST /api/v2/delete") == 3

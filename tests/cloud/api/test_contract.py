@@ -17,8 +17,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from cloud.api.balance_shapes import BalanceFound, WindowFound
+from cloud.balance import Balance, Counts
+from cloud.store.port import DeviceId
+from cloud.window import Window, WindowAudit
 from tests.cloud.api.conftest import BATCHES, NODES, Plant
 from tests.cloud.small_gateway import T0
+from wire.ids import NodeId
 
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 ENDLESS = "/api/events"
@@ -249,3 +254,12 @@ def test_random_questions_are_answered_as_documented(plant: Plant) -> None:
             ask()
     assert asked > 30
     assert json.loads(plant.host.get("/api/health"))["status"] in ("ok", "degraded"), "it is there still"
+
+
+def test_the_answers_of_the_balance_leave_no_column_out() -> None:
+    of = DeviceId(NodeId("plant", "gw-1"), "pump-1")
+    for shape, found in (
+        (BalanceFound, Balance(devices={tuple(of): Counts(produced=1)}).as_json()),
+        (WindowFound, WindowAudit(0, 1, devices={of: Window(samples=1)}).as_json()),
+    ):
+        assert shape.model_validate(found).model_dump() == found

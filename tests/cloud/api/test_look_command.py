@@ -48,7 +48,7 @@ def test_sites_tags_values_and_ledger_as_tables_and_as_json(said) -> None:  # ty
 
 def test_a_series_as_points_and_every_row_as_csv(said) -> None:  # type: ignore[no-untyped-def]
     time = ("--from", "2023-11-14", "--to", "2023-11-16")
-    code, text = said("series", FLOW, *time)
+    code, text = said("series", FLOW, *time, "--points", "100")
     assert (code, "source: raw" in text, "2023-11-14T22:13:20.000Z  0.0" in text) == (0, True, True)
     few = json.loads(said("series", FLOW, *time, "--points", "6", "--json")[1])
     assert (few["source"], len(few["v"]) <= 6) == ("15m", True), "from roll-ups"

@@ -18,9 +18,10 @@ from cloud.retention.proof import Proof
 from cloud.retention.retention import Retention, Run
 from cloud.state.restored import RestoredDays
 from cloud.store.embedded import EmbeddedStore
+from cloud.store.port import DeviceId
 from cloud.store.whole_rows import DAY_MS
 from tests.cloud.archive.keeping import DAY, EVERY_KIND, NEXT, NODE, NOON, Keeping, flow, keeping
-from wire.errors import LeaseLost, StoreDown
+from wire.errors import ConfigError, LeaseLost, StoreDown
 from wire.ids import NodeId
 
 
@@ -177,20 +178,64 @@ async def test_what_is_away_is_a_problem_and_no_end(tmp_path: Path) -> None:
         assert (await c.run()).rows == 1
 
 
+class RollUps:
+    """busy: a window of the day is being made. fault: raised by `work`. forgets: whether it can now."""
+
+    def __init__(self) -> None:
+        self.busy, self.forgets = False, True
+        self.fault: Exception | None = None
+        self.deleted: list[tuple[str, int]] = []
+
+    async def work(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+    def lacking(self, of: DeviceId, from_ms: int, to_ms: int) -> bool:
+        return self.busy
+
+    async def forget(self, level: str, before_ms: int) -> bool:
+        self.deleted.append((level, before_ms))
+        return self.forgets
+
+
+async def test_samples_stay_as_long_as_roll_ups_are_made_of_them(tmp_path: Path) -> None:
+    async with case(tmp_path) as c:
+        await c.k.write(flow(NOON, 1.0))
+        await c.k.run()
+        c.retention.rollups = rollups = RollUps()
+        rollups.fault = ConfigError("the lease has changed hands too often")
+        assert (await c.run()).problems == ["the lease has changed hands too often"]
+        rollups.fault, rollups.busy = None, True
+        run = await c.run()
+        assert run.rows == 0
+        assert [h["why"] for h in run.held] == [
+            "roll-ups of plant/gw-1/pump-1 are still being made from it; ask again later"
+        ]
+        assert await c.rows() == 1
+        rollups.busy = False
+        assert (await c.run()).rows == 1
+
+
+async def test_roll_ups_that_cannot_be_forgotten_yet_are_looked_at_again_the_same_day(tmp_path: Path) -> None:
+    async with case(tmp_path) as c:
+        c.retention.rollups = rollups = RollUps()
+        c.retention.choice = RetentionChoice(30, rollups={"1m": 400})
+        rollups.forgets = False
+        await c.run()
+        assert c.retention.is_time
+        rollups.forgets = True
+        await c.run()
+        assert not c.retention.is_time
+        assert len(rollups.deleted) == 2
+
+
 async def test_other_hosts_sites_and_roll_ups_that_are_kept_are_left_alone(tmp_path: Path) -> None:
-    class Levels:
-        def __init__(self) -> None:
-            self.deleted: list[tuple[str, int]] = []
-
-        async def forget(self, level: str, before_ms: int) -> None:
-            self.deleted.append((level, before_ms))
-
     async with case(tmp_path) as c:
         await c.k.write(flow(NOON, 1.0))
         await c.k.write(flow(NOON, 1.0), node=NodeId("other", "gw-1"))
         await c.k.run()
         c.retention.duty = Duty(("other",))
-        c.retention.rollups = levels = Levels()
+        c.retention.rollups = levels = RollUps()
         c.retention.choice = RetentionChoice(30, rollups={"1m": 400, "1h": None})
         assert (await c.run()).rows == 1
         assert set(await c.k.store.count()) == {(NODE, "pump-1")}

@@ -90,6 +90,8 @@ BAD = [
     ("retention: {archive_first: true}", "archive_first wants an archive"),
     ("retention: {rollups: [1m]}", "rollups: .* a mapping is wanted"),
     ("retention: {rollups: {2m: 4}}", "rollups.2m: unknown key; there are: 1m, 15m, 1h"),
+    ("retention: {rollups: {1m: 400, 15m: 30}}", "rollups.15m: is kept for a shorter time than 1m"),
+    ("retention: {rollups: {1h: 30}}", "rollups.1h: is kept for a shorter time than 15m"),
     ("store: influxdb://h/?bucket=b\nretention: {hot_days: 7}", "InfluxDB 3, which cannot delete samples"),
     (
         "store: {url: 'influxdb+v1://h/d', retention_days: 30}\nretention: {hot_days: 400}",

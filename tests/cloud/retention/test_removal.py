@@ -16,7 +16,7 @@ import pytest
 
 from cloud.retention.embedded import EmbeddedRemoval
 from cloud.retention.influx import InfluxRemoval
-from cloud.retention.port import Cut, DeviceDay, Removal
+from cloud.retention.port import Cut, DeviceDay, Removal, raw_since_ms
 from cloud.state.db import StateDb
 from cloud.state.place import PostgresDb
 from cloud.store.embedded import EmbeddedStore
@@ -187,6 +187,7 @@ async def test_an_interrupted_removal_is_finished_and_counted_once(tmp_path: Pat
         broken = InfluxRemoval(k.db, Breaking(k.store.server, step))
         with pytest.raises(StoreDown, match="killed"):
             await broken.remove(whole(TODAY, "flow"))
+        assert raw_since_ms(broken, NODE, "pump-1", "flow") == NEXT.from_ms, "nobody takes a half for the whole"
         with pytest.raises(StoreDown, match="killed"):
             await broken.settle()  # nothing else is written as long as nobody knows what became of it
         assert (await k.figures())[1] == 0
