@@ -38,10 +38,16 @@ class TextFramer:
         self._max_length = frame.max_length
         self._rest = b""
         self._skipping = skip  # until the next delimiter
+        self._first = not skip  # nothing came yet
         self.overlong = 0
 
     def split(self, data: bytes) -> list[Content | None]:
         """None for a line that is overlong or no text. Empty ones are left out."""
+        if self._first and data:
+            # Of an answer that nobody waits for any more the last bytes may come: those of its delimiter.
+            tails = (self._delimiter[i:] for i in range(len(self._delimiter)))
+            data = data.removeprefix(next((tail for tail in tails if data.startswith(tail)), b""))
+            self._first = False
         *whole, self._rest = (self._rest + data).split(self._delimiter)
         frames: list[Content | None] = []
         for line in whole:

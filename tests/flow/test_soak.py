@@ -26,7 +26,7 @@ def test_every_fault_at_random_kills_no_task_loses_no_sample_and_makes_no_value_
     assert shortcomings(figures, LEAK_MB) == [], soak.gateway.last_words(20)
     assert set(figures["fault_windows"]) == EVERY_KIND
     assert figures["values"]["modbus"]["checked"] > 20_000 and figures["values"]["framed"]["checked"] > 2_000
-    assert figures["polls"]["late_rejected"] > 10 and figures["polls"]["garbled"] > 10
+    assert figures["polls"]["late_rejected"] > 0 and figures["polls"]["garbled"] > 0
     assert {"broker killed", "broker frozen", "host killed", "site.yaml changed"} <= set(figures["disturbances"])
     assert figures["writes"]["done"] > 5 and figures["writes"]["mismatch"] > 0
 
