@@ -44,9 +44,10 @@ class TextFramer:
     def split(self, data: bytes) -> list[Content | None]:
         """None for a line that is overlong or no text. Empty ones are left out."""
         if self._first and data:
-            # Of an answer that nobody waits for any more the last bytes may come: those of its delimiter.
+            # Of an answer that nobody waits for any more the end of its last line may come. Only CR and LF: the end of
+            # another delimiter could as well be how this answer begins.
             tails = (self._delimiter[i:] for i in range(len(self._delimiter)))
-            data = data.removeprefix(next((tail for tail in tails if data.startswith(tail)), b""))
+            data = data.removeprefix(next((t for t in tails if data.startswith(t) and not t.strip(b"\r\n")), b""))
             self._first = False
         *whole, self._rest = (self._rest + data).split(self._delimiter)
         frames: list[Content | None] = []

@@ -270,7 +270,7 @@ class Publisher:
             return  # births go ahead, and say the counters themselves
         # A long backlog makes the counting itself slow: it must not take more than a twentieth of the time.
         self._counters_at = time.monotonic() + 20 * (time.monotonic() - now_s)
-        if snapshot != self._counters_said or last is not None:
+        if snapshot != self._counters_said:
             now = self._clock()
             await self._send(self._session.data(now, "", self._book.counters(snapshot, now)))
             self._counters_said = snapshot

@@ -129,3 +129,7 @@ def test_the_end_of_an_earlier_answer_is_no_part_of_the_next_one(delimiter: str,
         rest = rest[size:]
     found += target.split(rest)
     assert found == ["ST,GS,+1.0kg"]
+
+
+def test_an_answer_that_begins_as_another_delimiter_ends_keeps_its_first_letter() -> None:
+    assert framer(FrameSpec(delimiter="OK"), asked=True).split(b"K12OK") == ["K12"]

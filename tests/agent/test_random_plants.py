@@ -90,7 +90,8 @@ def compare(plant: Plant, blocks: list[Block], served: list[dict[str, Any]]) -> 
     met: Counter[str] = Counter()
     last: dict[tuple[str, str], tuple[int, Any]] = {}
     for name in (d.id for d in plant.devices):
-        answers = iter(r for r in served if r["device"] == name)
+        answers = iter(own := [r for r in served if r["device"] == name])
+        ends = iter([r["t_ms"] for r in own[1:]] + [now_ms()])
         for block in (b for b in blocks if b.device == name):
             samples = list(block.samples())
             reads = [plant.reads[name, s.name] for s in samples]
@@ -100,8 +101,8 @@ def compare(plant: Plant, blocks: list[Block], served: list[dict[str, Any]]) -> 
                 met["refused"] += len(samples)
                 continue
             assert Reason.REFUSED not in {s.reason for s in samples}, (samples, "the device has it")
-            answer = next(answers)
-            assert answer["t_ms"] - 1 <= block.ts_ms <= answer["t_ms"] + 60_000, "stamped at the answer"
+            answer, end_ms = next(answers), next(ends)
+            assert answer["t_ms"] - 1 <= block.ts_ms <= end_ms + 1, "stamped between this answer and the next one"
             for s, read in zip(samples, reads, strict=True):
                 said = answer["values"][str(read.signal)]
                 assert agrees(read, said, s.value, s.reason), (read, said, s)

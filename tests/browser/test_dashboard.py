@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Look, keep
 from tests.browser.layout import contrast_faults, layout_faults
 from tests.browser.plant import Plant
+from tests.browser.relay import Relay
 
 SIZES = {"phone": (390, 844), "desk": (1280, 900), "wall": (1920, 1080)}
 
@@ -199,6 +200,20 @@ def test_a_host_that_takes_a_connection_and_never_answers_is_tried_again(plant: 
         again.stop()
         for caller in held:
             caller.close()
+
+
+def test_a_connection_that_dies_without_a_word_is_made_anew(plant: Plant, look: Look) -> None:
+    relay = Relay(plant.port)
+    try:
+        page = look(relay.url, forgive=True)
+        expect(page.locator("#connection")).to_have_text(re.compile("Live"))
+        relay.freeze()  # what is asked anew is answered
+        expect(page.locator("#connection")).to_have_text(re.compile("Connection lost"))
+        value = page.locator("[data-key$='|motor_current'] .value").first
+        expect(page.locator("#connection")).to_have_text(re.compile("Live"))
+        expect(value).not_to_have_text(value.inner_text())
+    finally:
+        relay.close()
 
 
 def test_the_window_is_chosen_by_keyboard_and_remembered(plant: Plant, look: Look) -> None:

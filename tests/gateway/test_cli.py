@@ -93,8 +93,7 @@ async def test_kill_9_costs_at_most_a_commit_window_and_a_period_and_leaves_one_
         gaps = [r for r in h.records if r["kind"] == "gap"]
         assert [g["reason"] for g in gaps] == ["killed"]
         (line,) = gaps[0]["lines"]  # type: ignore[misc]
-        # Commit window and period are 50 ms each; how much longer a busy machine took is not judged.
-        assert killed_ms <= line["last_poll_ms"] + 10_000
+        assert killed_ms <= line["last_poll_ms"], "what a host has was committed, with the time of its poll"
         assert line["last_poll_ms"] < line["first_new_ms"]
         stamps = sorted({ts for _, _, ts in h.rows})
         assert max(ts for ts in stamps if ts < line["first_new_ms"]) >= line["last_poll_ms"] - 1

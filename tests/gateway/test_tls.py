@@ -90,9 +90,7 @@ async def test_without_a_certificate_of_its_own_the_alert_is_told(
     authority: Authority,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.link.DEADLINE_S", 1.0)
     said = await trouble(tmp_path, broker(secure.port, TlsFiles(authority.certificate)), caplog)
     assert said == "the broker wants a certificate of this client: give certificate_file and key_file"
 
@@ -102,9 +100,7 @@ async def test_a_certificate_of_a_stranger_is_told(
     authority: Authority,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.link.DEADLINE_S", 1.0)
     strange = Authority(tmp_path / "strange", "somebody else").sign("plant/gw")
     files = TlsFiles(authority.certificate, strange.certificate, strange.key)
     said = await trouble(tmp_path, broker(secure.port, files), caplog)

@@ -148,6 +148,22 @@ async def test_a_host_that_goes_offline_sends_the_gateway_into_a_new_session(
         assert births[1] == births[0] + r.uplink.counters["sessions"] - 1
 
 
+async def test_counters_that_did_not_change_are_not_said_again(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    async with host(mosquitto.port) as h, rig(tmp_path, mosquitto.port) as r:
+        await r.online()
+        await r.take(block(10))
+        await r.all_confirmed()
+        publisher = r.uplink._publisher
+        assert publisher is not None
+        for _ in range(3):
+            await publisher.last_word()
+        await h.command(REBIRTH, True)
+        await h.until(lambda: len(h.of("NBIRTH")) == 2)
+        # What was said before the birth has come by now.
+        texts = [m.value for x in h.of("NDATA") for m in x.payload.metrics]
+        assert len(texts) == len(set(texts)) >= 1
+
+
 async def test_a_rebirth_repeats_the_births_with_the_same_bd_seq(mosquitto: Mosquitto, tmp_path: Path) -> None:
     async with host(mosquitto.port) as h, rig(tmp_path, mosquitto.port) as r:
         await r.online()

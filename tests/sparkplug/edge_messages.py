@@ -15,8 +15,9 @@ from wire.errors import ConfigError
 from wire.ids import check_id
 
 NEAR_MS = 20_000
-REACTS_MS = 60_000  # that something follows; how soon is a question to the machine
 """Between a message's own time and the time at which it passed the tap: a busy machine, not a time zone."""
+REACTS_MS = 60_000
+"""Until something follows. How soon it does is a question to the machine."""
 
 
 def follows(rec: Recording, kind: str) -> None:
