@@ -85,14 +85,14 @@ def balance_of(facts: Facts) -> Balance:
     for node, device, sums in facts.evicted:
         found[node, device].dropped -= sums.samples
     _dead_letters(facts, found)
-    at_least = 0
+    surely: dict[tuple[NodeId, str], int] = {}
     for where, old in facts.old.items():
         if where in found:
             lost = max(0, found[where].lost)
             found[where].expired = min(lost, old.at_most)
-            at_least += min(lost, old.at_least)
+            surely[where] = min(lost, old.at_least)
     balance = Balance(dict(found), strangers=strangers, removed={place: n for place, n in removed.items() if n})
-    balance.expired_at_least, balance.database_keeps_days = at_least, facts.keeps_days
+    balance.expired_surely, balance.database_keeps_days = surely, facts.keeps_days
     for (node, name), value in facts.figures.items():
         kind, _, device = name.partition("/")
         if kind == DUPLICATES and device:

@@ -49,7 +49,7 @@ class Balance:
     devices: (edge node, device) -> counts. duplicates: batches that came again and were not stored again; repeated:
     those of each device (the rest were records of the gateway itself).
     gaps: gap records, one per start of a gateway that had run before. strangers: rows of nodes that send no counters.
-    removed: of the stored ones those that retention took out. expired_at_least: of the expired ones those that a batch
+    removed: of the stored ones those that retention took out. expired_surely: of the expired ones those that a batch
     brought of which all is older than the database keeps; the others lie in batches across that line.
     """
 
@@ -59,7 +59,7 @@ class Balance:
     gaps: dict[NodeId, int] = field(default_factory=dict)
     strangers: int = 0
     removed: dict[tuple[NodeId, str], int] = field(default_factory=dict)
-    expired_at_least: int = 0
+    expired_surely: dict[tuple[NodeId, str], int] = field(default_factory=dict)
     database_keeps_days: float | None = None
 
     def only(self, node: NodeId) -> Balance:
@@ -70,6 +70,7 @@ class Balance:
             repeated={place: count for place, count in self.repeated.items() if place[0] == node},
             gaps={n: count for n, count in self.gaps.items() if n == node},
             removed={place: count for place, count in self.removed.items() if place[0] == node},
+            expired_surely={place: count for place, count in self.expired_surely.items() if place[0] == node},
             database_keeps_days=self.database_keeps_days,
         )
 
@@ -108,7 +109,7 @@ class Balance:
             "gaps": sum(self.gaps.values()),
             "strangers": self.strangers,
             "removed": sum(self.removed.values()),
-            "expired_at_least": self.expired_at_least,
+            "expired_at_least": sum(self.expired_surely.values()),
             "database_keeps_days": self.database_keeps_days,
             "devices": {
                 f"{node}/{device}": {

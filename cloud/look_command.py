@@ -166,8 +166,8 @@ def _tags(arguments: argparse.Namespace) -> Answer:
 
 def _values(arguments: argparse.Namespace) -> Answer:
     found, more = _listed(arguments, "/api/values", asset=arguments.asset, name=arguments.name)
-    rows: list[list[Any]] = [["tag", "value", "quality", "at"]]
-    rows += [[_place(t), _value(t["value"]), _quality(t), clock(t["ts_ms"] or 0)] for t in found]
+    rows: list[list[Any]] = [["tag", "value", "unit", "quality", "at"]]
+    rows += [[_place(t), _value(t["value"]), t["unit"], _quality(t), clock(t["ts_ms"] or 0)] for t in found]
     return _shown(arguments, rows, found, more, NO_TAG)
 
 

@@ -22,7 +22,7 @@ class LastValue(BaseModel):
         json_schema_extra={
             "examples": [
                 {"group": "plant-1", "node": "gw-1", "device": "pump-1", "tag": "flow", "value": 41.5, "quality": 192,
-                 "reason": "", "ts_ms": 1_700_000_000_000}
+                 "reason": "", "ts_ms": 1_700_000_000_000, "unit": "m3/h"}
             ]
         }
     )  # fmt: skip
@@ -35,6 +35,7 @@ class LastValue(BaseModel):
     quality: int = Field(description="OPC: 0 BAD, 64 UNCERTAIN, 192 GOOD")
     reason: str = Field(description="why it is not good; 'stale': device or gateway is gone")
     ts_ms: int | None = Field(description="UTC epoch ms, when the device answered; null: never")
+    unit: str = Field(description="as it was born; '' when it has none")
 
 
 class Tag(LastValue):
@@ -48,7 +49,6 @@ class Tag(LastValue):
         }
     )  # fmt: skip
 
-    unit: str
     datatype: str = Field(description="of Sparkplug: FLOAT, DOUBLE, INT64, BOOLEAN, STRING, ...")
     asset: str = Field(description="the asset that it belongs to; '' when none is named")
     measures: str = Field(description="'energy', 'score', ...; '' when nothing is said")
@@ -132,7 +132,6 @@ def last_value(tag: LiveTag) -> LastValue:
 
 def _tag(tag: LiveTag) -> Tag:
     more: dict[str, Any] = {
-        "unit": tag.unit,
         "datatype": tag.datatype.name,
         "asset": tag.asset,
         "measures": tag.measures,
@@ -147,6 +146,7 @@ def _facts(tag: LiveTag) -> dict[str, Any]:
         "device": tag.device,
         "tag": tag.name,
         "value": tag.value,
+        "unit": tag.unit,
         "quality": int(tag.quality),
         "reason": tag.reason.name.lower() if tag.reason else "",
         "ts_ms": tag.ts_ms,

@@ -82,7 +82,7 @@ class Folder:
     @contextmanager
     def temporary(self) -> Iterator[Path]:
         """A local file to be written and then put; gone at the end whatever happens."""
-        with self._told("a temporary file"):
+        with self._told("a temporary file", made=True):
             if self._local is not None:
                 self._local.mkdir(parents=True, exist_ok=True)
             number, name = tempfile.mkstemp(prefix=TEMPORARY, dir=self.scratch)
@@ -95,7 +95,7 @@ class Folder:
 
     def put(self, source: Path, path: str) -> None:
         """A local file becomes this one, replacing what stood there. The source may be gone afterwards."""
-        with self._told(path):
+        with self._told(path, made=True):
             if self._local is not None:
                 target = self._local / path
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,12 +137,13 @@ class Folder:
         return f"{self._root}/{path}" if path else self._root
 
     @contextmanager
-    def _told(self, path: str) -> Iterator[None]:
+    def _told(self, path: str, made: bool = False) -> Iterator[None]:
+        """made: it is about to be made, so that nothing is missing but a place for it."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except OSError as fault:
+            if isinstance(fault, FileNotFoundError) and not made:
+                raise
             what = fault.strerror or str(fault)
             raise ArchiveDown(f"archive {shown(self.place)}, {path or 'the folder'}: {what}") from fault
 

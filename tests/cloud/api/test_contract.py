@@ -143,7 +143,7 @@ def test_what_the_new_routes_say(plant: Plant) -> None:
         assert (tag["ts_ms"], tag["quality"], tag["reason"]) == (T0 + 1000 * (BATCHES - 1), 0, "stale")
         assert http.get("/api/tags", params={"asset": "nothing"}).json() == {"items": [], "next": None}
         (value,) = http.get("/api/values", params={"group": "plant-2", "device": "fan-1"}).json()["items"]
-        assert value["value"] == 1.0 - BATCHES
+        assert (value["value"], value["unit"]) == (1.0 - BATCHES, "bar")
         (asset,) = http.get("/api/assets", params={"group": "plant-2", "asset": "fan-1"}).json()
         assert (asset["id"], asset["group"]) == ("fan-1", "plant-2")
         asked: dict[str, Any] = {

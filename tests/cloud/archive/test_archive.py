@@ -350,6 +350,8 @@ async def test_a_folder_that_cannot_be_is_told_before_anything_starts(tmp_path: 
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="Not a directory"):
         open_folder(str(tmp_path / "file" / "archive")).check()
+    with pytest.raises(ConfigError, match="No such file or directory"):
+        open_folder("/proc/nowhere").check()
     with pytest.raises(ConfigError, match="write a folder, or s3"):
         open_folder("ftp://x/y")
     async with keeping(tmp_path) as k:
