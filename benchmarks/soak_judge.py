@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.soak_run import Soak
 from benchmarks.soak_site import EVERY_KIND, MACHINES, PERIOD_S, UNITS
-from firmware_sim.demo.witness import Comparison, Served, compare, read_truth
+from firmware_sim.demo.witness import Comparison, Served, compare, read_truth, standstills
 
 LINK_WIDE = ("dropped", "half_open", "one_connection")
 AFTER_MS = 4000  # a unit that was given up is probed every 3 s: until then its fault has not ended for the line
@@ -87,17 +87,19 @@ class Truth:
 
 def compared(soak: Soak, truth: Truth) -> dict[str, Any]:
     """Every stored value of a tag that the simulator serves; Modbus and framed lines apart."""
-    modbus, framed, rows = Comparison(), Comparison(), 0
-    known = {device for device, _ in truth.served}
-    for tag in soak.api.tags():
-        if tag["device"] not in known or (tag["device"], tag["name"]) not in truth.served:
-            continue
-        series = soak.api.raw_series(tag, soak.seen.started_ms, soak.seen.ended_ms + 60_000)
-        rows += len(series)
+    modbus, framed = Comparison(), Comparison()
+    stored = {
+        (tag["device"], tag["name"]): soak.api.raw_series(tag, soak.seen.started_ms, soak.seen.ended_ms + 60_000)
+        for tag in soak.api.tags()
+        if (tag["device"], tag["name"]) in truth.served
+    }
+    still = standstills(row.ts_ms for series in stored.values() for row in series)
+    for (device, name), series in stored.items():
         # Of a text tag the values are None: they are not compared.
-        into = modbus if tag["device"] in truth.answers or tag["device"] in MACHINES else framed
-        compare(truth.served, tag["device"], tag["name"], [(row.ts_ms, row.value) for row in series], into)
-    return {"modbus": asdict(modbus), "framed": asdict(framed), "rows_read": rows}
+        into = modbus if device in truth.answers or device in MACHINES else framed
+        compare(truth.served, device, name, [(row.ts_ms, row.value) for row in series], into, still)
+    rows = sum(map(len, stored.values()))
+    return {"modbus": asdict(modbus), "framed": asdict(framed), "rows_read": rows, "standstills": len(still)}
 
 
 def neighbours(

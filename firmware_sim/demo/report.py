@@ -16,7 +16,7 @@ from firmware_sim.demo.chain import Chain
 from firmware_sim.demo.host_api import HostTroubleError
 from firmware_sim.demo.processes import DemoError, gaugeline
 from firmware_sim.demo.site import GATEWAY, GROUP
-from firmware_sim.demo.witness import compare_all, read_truth, served_values, true_windows
+from firmware_sim.demo.witness import compare_all, read_truth, served_values, standstills, true_windows
 
 COUNTED = ("produced", "suppressed", "stored", "dead_letters", "dropped", "in_flight", "collided", "duplicates", "lost")
 PACKAGES = ("gaugeline", "pymodbus", "onnxruntime", "protobuf")
@@ -123,10 +123,10 @@ def _with_database(chain: Chain, counters: dict[str, dict[str, int]], ended_ms: 
     known = {device for device, _ in served}
     tags = [tag for tag in chain.api.tags() if tag["device"] in known]
     until_ms = ended_ms + 60_000
-    stored = (
+    stored = [
         (t["device"], t["name"], [row[:2] for row in chain.api.raw_series(t, chain.started_ms, until_ms)]) for t in tags
-    )
-    compared = compare_all(served, stored)
+    ]
+    compared = compare_all(served, stored, standstills(ts_ms for _, _, rows in stored for ts_ms, _ in rows))
     detected = chain.api.anomalies(chain.started_ms, ended_ms)
     true = true_windows(truth, chain.started_ms, ended_ms)
     return {

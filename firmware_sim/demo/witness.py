@@ -6,8 +6,9 @@ import json
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ Served = dict[tuple[str, str], list[tuple[int, float]]]
 
 # An answer is stamped when it has arrived: after it was served, at most one request time-out later.
 EARLY_MS, LATE_MS = 50, 1500
+Window = tuple[int, int]
 
 
 def read_truth(path: Path) -> Iterator[dict[str, Any]]:
@@ -62,17 +64,35 @@ def same(stored: float, served: float) -> bool:
     return math.isclose(stored, served, rel_tol=2e-7, abs_tol=1e-9)
 
 
+def standstills(stamps: Iterable[int]) -> list[Window]:
+    """Times in which the gateway read nothing from any device: it, or its machine, stood still.
+
+    What came meanwhile waits in the system's buffers, and is stamped when it is read. stamps: of all that was stored.
+    """
+    return [(a, b) for a, b in pairwise(sorted(set(stamps))) if b - a > LATE_MS]
+
+
+def _waited_ms(ts_ms: int, still: Sequence[Window]) -> int:
+    return max((end - begin for begin, end in still if end <= ts_ms <= end + LATE_MS), default=0)
+
+
 def compare(
-    served: Served, device: str, tag: str, stored: Iterable[tuple[int, float | None]], into: Comparison
+    served: Served,
+    device: str,
+    tag: str,
+    stored: Iterable[tuple[int, float | None]],
+    into: Comparison,
+    still: Sequence[Window] = (),
 ) -> None:
-    """Each stored value (BAD ones have none) must be one that the device served shortly before its stamp."""
+    """Each stored value (BAD ones have none) must be one that the device served shortly before its stamp, or before
+    the standstill that had just ended then."""
     truth = served.get((device, tag), [])
     times = [t for t, _ in truth]
     for ts_ms, value in stored:
         if value is None:
             continue
         into.checked += 1
-        first = bisect_left(times, ts_ms - LATE_MS)
+        first = bisect_left(times, ts_ms - LATE_MS - _waited_ms(ts_ms, still))
         last = bisect_left(times, ts_ms + EARLY_MS)
         if not any(same(float(value), v) for _, v in truth[first:last]):
             into.wrong += 1
@@ -83,9 +103,13 @@ def compare(
                 )
 
 
-def compare_all(served: Served, stored: Iterable[tuple[str, str, Iterable[tuple[int, float | None]]]]) -> Comparison:
+def compare_all(
+    served: Served,
+    stored: Iterable[tuple[str, str, Iterable[tuple[int, float | None]]]],
+    still: Sequence[Window] = (),
+) -> Comparison:
     """stored: (device, tag, samples) of the tags that the simulator serves."""
     found = Comparison()
     for device, tag, samples in stored:
-        compare(served, device, tag, samples, found)
+        compare(served, device, tag, samples, found, still)
     return found

@@ -18,6 +18,7 @@ from firmware_sim.demo.witness import (
     read_truth,
     same,
     served_values,
+    standstills,
     true_windows,
 )
 
@@ -38,6 +39,15 @@ def test_a_value_that_was_served_shortly_before_its_stamp_is_right() -> None:
 @pytest.mark.parametrize("stamp", [1000 - EARLY_MS - 1, 1000 + LATE_MS + 1])
 def test_a_value_at_another_time_is_wrong(stamp: int) -> None:
     assert compare([(stamp, 1.5)], (1000, 1.5)).wrong == 1
+
+
+def test_what_came_while_the_gateway_stood_still_may_be_as_old_as_that_and_no_older() -> None:
+    truth = served_values(served((1000, 1.0), (3000, 3.0), (9000, 9.0)))
+    still = standstills([9001, 1001, 1001, 2000])
+    assert still == [(2000, 9001)]
+    for stamp, value, wrong in ((9001, 3.0, 0), (9001, 5.0, 1), (9001 + LATE_MS + 1, 3.0, 1), (9001, 1.0, 0)):
+        assert compare_all(truth, [("pump", "flow", [(stamp, value)])], still).wrong == wrong
+    assert compare_all(truth, [("pump", "flow", [(9001, 3.0)])]).wrong == 1
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.floats(1e-5, 1.0))
