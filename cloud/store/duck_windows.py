@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,19 +31,19 @@ _KEPT = ", ".join(f'"{name}"' for name in ("start_ms", *COUNTS, *NUMBERS))
 
 
 class DuckWindows:
-    """ids: of the store, whose `open` fills it."""
+    """ids: of the store; raises StoreDown before its `open` has filled them."""
 
-    def __init__(self, file: DuckFile, ids: Ids) -> None:
+    def __init__(self, file: DuckFile, ids: Callable[[], Ids]) -> None:
         self._file, self._ids = file, ids
 
     async def devices(self, group: str) -> list[DeviceId]:
-        return sorted(DeviceId(node, device) for node, device in self._ids if node.group == group)
+        return sorted(DeviceId(node, device) for node, device in self._ids() if node.group == group)
 
     def _tags(self, of: Sequence[DeviceId]) -> dict[TagId, list[int]]:
         """Each tag's series, the lowest first."""
-        found: dict[TagId, list[int]] = {}
+        ids, found = self._ids(), dict[TagId, list[int]]()
         for node, device in of:
-            for (tag, _), i in list(self._ids.get((node, device), {}).items()):
+            for (tag, _), i in list(ids.get((node, device), {}).items()):
                 found.setdefault(TagId(node, device, tag), []).append(i)
         return {tag: sorted(found[tag]) for tag in sorted(found)}
 
@@ -127,7 +127,7 @@ class DuckWindows:
         )
 
     def _of(self, tag: TagId) -> str:
-        of_device = self._ids.get((tag.node, tag.device), {})
+        of_device = self._ids().get((tag.node, tag.device), {})
         return ",".join(map(str, sorted(i for (name, _), i in list(of_device.items()) if name == tag.tag)))
 
     async def _windows(self, tags: list[TagId], sql: str, values: Sequence[object]) -> Windows:

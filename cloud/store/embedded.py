@@ -19,6 +19,7 @@ from cloud.store.port import Aggregate, Batch, BatchKey, DeviceId, LastValue, Re
 from cloud.store.whole_rows import DayId, Of, TagId, duck_days, duck_rows
 from cloud.store.window_port import NothingRolled, Rolled
 from wire.columns import Fields, fields_of, joined_fields
+from wire.errors import StoreDown
 from wire.ids import NodeId
 from wire.tag import Datatype
 
@@ -35,7 +36,8 @@ class EmbeddedStore:
         self._ids: dict[DeviceKey, dict[tuple[str, Datatype], int]] = {}
         self._forms: dict[DeviceKey, dict[Sequence[str], tuple[Sequence[Datatype], list[int]]]] = {}
         self._highest = 0
-        self.windows = DuckWindows(self.file, self._ids)
+        self._opened = False
+        self.windows = DuckWindows(self.file, self._known_series)
 
     @property
     def about(self) -> str:
@@ -49,6 +51,12 @@ class EmbeddedStore:
         for i, group, node, device, tag, kind in rows:
             self._ids.setdefault((NodeId(group, node), device), {})[tag, Datatype(kind)] = i
         self._highest = max((row[0] for row in rows), default=0)
+        self._opened = True
+
+    def _known_series(self) -> Mapping[DeviceKey, Mapping[tuple[str, Datatype], int]]:
+        if not self._opened:  # who asks of no series gets no rows, and would believe that there are none
+            raise StoreDown(f"{self.file.path}: is being opened, ask again in a moment")
+        return self._ids
 
     async def close(self) -> None:
         await self.file.close()
