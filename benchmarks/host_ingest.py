@@ -31,7 +31,7 @@ from tests.servers import InfluxDB, Mosquitto, Server
 
 PUBLISHERS, GATEWAYS, DEVICES = 2, 5, 10
 TAGS = 100  # metrics of a message
-SAMPLES = 1_000_000
+SAMPLES = 5_000_000  # so that roll-ups have their usual share of the time
 WAITING = 150_000  # samples of all gateways on their way: what a host has no room for would have to be sent again
 STORES = ("duckdb", "influxdb")
 
@@ -146,7 +146,7 @@ def measure(folder: Path, kind: str, tags: int, samples: int, profile: str = "")
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tags", type=int, default=TAGS, help="metrics of a message (100)")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="of each store (1000000)")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="of each store (5000000)")
     parser.add_argument("--store", choices=STORES, action="append", help="only this one")
     parser.add_argument("--profile", default="", help="a file for py-spy's stacks of the host; nothing is kept")
     asked = parser.parse_args(arguments)
