@@ -26,8 +26,9 @@ from cloud.archive.manifest import manifests
 from cloud.archive.marks import DayMarks
 from cloud.archive.tags import Births
 from cloud.state.db import StateDb
+from cloud.state.host import HostState
 from cloud.stats import Stats
-from cloud.store.embedded import EmbeddedStore
+from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.port import Batch
 from cloud.store.whole_rows import DAY_MS
 from wire.block import Quality, Sample
@@ -99,7 +100,10 @@ async def measure(folder: Path, single: bool) -> dict[str, object]:
 
     archive = open_folder(str(folder / "archive"))
     writing, now = asyncio.Lock(), (DAY + 40) * DAY_MS
-    archiver = Archiver(archive, 1, store, DayMarks(db), writing, Stats(started_s=0), lambda: now, births)
+    archiver = Archiver(
+        archive, 1, store, DayMarks(db), writing, Stats(started_s=0), lambda: now, births,
+        EmbeddedLedger(store.file), HostState(db).restored,
+    )  # fmt: skip
     samples = 0
     for name, table in recordings().items():
         for batch in batches(name, table, single):
