@@ -46,9 +46,24 @@ ALONE = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--group", choices=("alone", "others"), help="only files of this group are looked at")
+
+
+def _is_alone(path: Path) -> bool:
+    return str(path.relative_to(Path(__file__).parent)).startswith(ALONE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    group = config.getoption("--group")
+    if group is None or collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    return True if _is_alone(collection_path) != (group == "alone") else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if str(item.path.relative_to(Path(__file__).parent)).startswith(ALONE):
+        if _is_alone(item.path):
             item.add_marker("alone")
 
 

@@ -20,6 +20,8 @@ from tests.servers import InfluxDB
 from wire.block import Sample
 from wire.errors import LeaseLost, StoreDown
 
+pytestmark = pytest.mark.no_cover  # the same windows over and over, as in test_rollups
+
 D0 = T0 // DAY_MS * DAY_MS
 D1, D2 = D0 + DAY_MS, D0 + 2 * DAY_MS
 EVERY_MS = 100_000
