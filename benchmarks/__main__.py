@@ -8,6 +8,7 @@ import sys
 SCRIPTS = (
     "score_row",
     "store_write",
+    "archive_size",
     "outbox_append",
     "outbox_wear",
     "demo_chain",
@@ -17,7 +18,10 @@ SCRIPTS = (
     "delivery",
     "gateway_metrics",
     "host_ingest",
+    "fleet_growth",
+    "chart_queries",
     "rtu_bus",
+    "take_over",
 )
 
 

@@ -3,12 +3,17 @@
 Two processes with five gateways of ten devices each say messages that were made before (benchmarks.ready_gateways), as
 fast as the host confirms them; a real mosquitto between. Timed from the first message to the last confirmation, so that
 every sample counted is durable. CPU seconds are those of the whole process, all its threads included.
+
+Before and after, and into the same InfluxDB, a plain writer in a process of its own says the same number of the same
+lines, ready-made, in bodies of the same size over as many connections (benchmarks.ready_lines): the limit of any
+writer. The ratio is to the mean of both, for other work on the machine comes and goes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +31,7 @@ from tests.servers import InfluxDB, Mosquitto, Server
 
 PUBLISHERS, GATEWAYS, DEVICES = 2, 5, 10
 TAGS = 100  # metrics of a message
-SAMPLES = 1_000_000
+SAMPLES = 5_000_000  # so that roll-ups have their usual share of the time
 WAITING = 150_000  # samples of all gateways on their way: what a host has no room for would have to be sent again
 STORES = ("duckdb", "influxdb")
 
@@ -61,12 +66,20 @@ def _said(publisher: subprocess.Popen[str]) -> str:
     return line
 
 
+def _ready_lines_per_s(url: str, database: str, tags: int, batches: int) -> float:
+    shape = [str(n) for n in (PUBLISHERS * GATEWAYS, DEVICES, tags, batches)]
+    command = [sys.executable, "-m", "benchmarks.ready_lines", url, database, *shape]
+    answer = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True)
+    return float(answer.stdout)
+
+
 def measure(folder: Path, kind: str, tags: int, samples: int, profile: str = "") -> dict[str, float]:
     """One host with one kind of store. profile: a file that py-spy writes, '' for none."""
     batches = samples // tags // (PUBLISHERS * GATEWAYS)
     with ExitStack() as stack:
         broker = Mosquitto(folder / "broker")
         servers: list[Server] = [broker]
+        raw: list[float] = []
         store = f"duckdb:{folder / 'samples.duckdb'}"
         if kind == "influxdb":
             servers.append(database := InfluxDB(folder / "influxdb"))
@@ -74,6 +87,8 @@ def measure(folder: Path, kind: str, tags: int, samples: int, profile: str = "")
         for server in servers:
             server.start()
             stack.callback(server.stop)
+        if kind == "influxdb":
+            raw.append(_ready_lines_per_s(database.url, "before", tags, batches))
         port = free_port()
         command = gaugeline(
             *("cloud", "run", "--broker", broker.url, "--store", store),
@@ -110,6 +125,7 @@ def measure(folder: Path, kind: str, tags: int, samples: int, profile: str = "")
             raise RuntimeError(f"{done} samples confirmed, {stored} stored: the figures would lie")
         figures = {
             "samples_per_s": done / took_s,
+            "publishers_cpu_s_per_million": sum(f["cpu_s"] for f in found) / done * 1e6,
             "host_cpu_s_per_million": (_cpu_s(host) - before) / done * 1e6,
             "host_rss_mb_before": rss / 1e6,
             "host_rss_mb_after": host.memory_info().rss / 1e6,
@@ -119,17 +135,23 @@ def measure(folder: Path, kind: str, tags: int, samples: int, profile: str = "")
         if profile:
             cloud.end(30)
             spying.wait(60)
+        if kind == "influxdb":
+            cloud.end(30)
+            raw.append(_ready_lines_per_s(database.url, "after", tags, batches))
+            figures["ready_lines_per_s"] = sum(raw) / len(raw)
+            figures["ratio_to_ready_lines"] = figures["samples_per_s"] / figures["ready_lines_per_s"]
         return figures
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tags", type=int, default=TAGS, help="metrics of a message (100)")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="of each store (1000000)")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="of each store (5000000)")
     parser.add_argument("--store", choices=STORES, action="append", help="only this one")
     parser.add_argument("--profile", default="", help="a file for py-spy's stacks of the host; nothing is kept")
     asked = parser.parse_args(arguments)
     figures: dict[str, object] = {"metrics_a_message": asked.tags, "samples_each": asked.samples}
+    figures["load_of_the_machine_before"] = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as name:
         for kind in asked.store or STORES:
             folder = Path(name) / kind

@@ -157,7 +157,7 @@ def main(arguments: Sequence[str]) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     threads = [threading.Thread(target=gateway.run, name=str(gateway.node)) for gateway in gateways]
-    began_s = time.monotonic()
+    began_s, cpu_s = time.monotonic(), time.process_time()
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -165,7 +165,8 @@ def main(arguments: Sequence[str]) -> None:
     confirmed = sum(gateway.confirmed for gateway in gateways)
     ended_s = max(gateway.ended_s for gateway in gateways)
     rebirths = sum(gateway.rebirths for gateway in gateways)
-    print(json.dumps({"batches": confirmed, "began_s": began_s, "ended_s": ended_s, "commands": rebirths}), flush=True)
+    said = {"batches": confirmed, "began_s": began_s, "ended_s": ended_s, "commands": rebirths}
+    print(json.dumps({**said, "cpu_s": time.process_time() - cpu_s}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Rows a second into both stores through the port, with ledger entries, and against ready-made lines into InfluxDB.
+"""Rows a second into both stores through the port, with ledger entries, and against ready-made lines into InfluxDB:
+the same lines, in bodies of the same size over as many connections.
 
 Rounds of 20,000 rows (200 batches of 100 tags). The InfluxDB is one of this script's own, ended at the end.
 """
@@ -8,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from itertools import count
 from pathlib import Path
 
-import httpx
-
+from benchmarks import ready_lines
 from benchmarks.result import keep
 from cloud.ledger import Ledger, entry_of
 from cloud.state.db import StateDb
 from cloud.state.ledger import SqlLedger
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
-from cloud.store.influx import InfluxStore
+from cloud.store.influx import MOST_LINES, InfluxStore
 from cloud.store.influx_http import InfluxHttp
+from cloud.store.line_protocol import Prefixes, body
 from cloud.store.port import Batch, TelemetryStore
 from tests.servers import InfluxDB
 from wire.block import Quality, Sample
@@ -63,21 +63,13 @@ async def write(store: TelemetryStore, ledger: Ledger, batches: list[Batch]) -> 
         await ledger.add([entry_of(b) for b in batches])
 
 
-async def raw_lines_per_s(url: str) -> float:
-    """What the same InfluxDB takes of lines that are ready, in bodies of 5,000: the limit of any writer."""
-    stamps = count(T0)
-    bodies = [
-        "\n".join(
-            f"raw,device=d{i % BATCHES},tag=t{i % TAGS} value={i}.5,quality=192i {next(stamps)}" for i in range(5000)
-        )
-        for _ in range(40)
-    ]
-    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-        await http.post("/query", params={"q": "CREATE DATABASE raw"})
-        began = time.perf_counter()
-        for body in bodies:
-            (await http.post("/write", params={"db": "raw", "precision": "ms"}, content=body)).raise_for_status()
-        return 5000 * len(bodies) / (time.perf_counter() - began)
+async def ready_lines_per_s(url: str) -> float:
+    """What the same InfluxDB takes of the same lines, ready-made: the limit of any writer."""
+    prefixes = Prefixes()
+    lines = [body(b.node, b.device, b.samples, prefixes) for i in range(ROUNDS) for b in round_of(i)]
+    together = MOST_LINES // TAGS
+    ready = [b"\n".join(lines[i : i + together]) for i in range(0, len(lines), together)]
+    return ROUNDS * BATCHES * TAGS / await ready_lines.write(url, "ready", ready)
 
 
 async def measure(folder: Path, server: InfluxDB) -> dict[str, object]:
@@ -88,7 +80,7 @@ async def measure(folder: Path, server: InfluxDB) -> dict[str, object]:
     await db.open()
     influx = await rows_per_s(InfluxStore(InfluxHttp(server.url, "bench")), SqlLedger(db))
     await db.close()
-    raw = await raw_lines_per_s(server.url)
+    raw = await ready_lines_per_s(server.url)
     return {
         "duckdb_rows_per_s": round(duck),
         "duckdb_bytes_per_row": round(size, 1),

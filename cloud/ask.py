@@ -23,13 +23,15 @@ not, or the host does not answer; 2: a wrong call.
   gaugeline cloud audit --from -2h                what was measured in the last two hours
   gaugeline cloud audit --refill -7d now          the host was restored: gateways send again what they kept of a week
 
-The balance: produced = stored + dead letters + dropped + in flight + collided. Its columns, in samples:
+The balance: produced = stored + dead letters + dropped + in flight + collided + expired. Columns, in samples:
   produced      committed to the gateway's outbox, whatever the quality, scores included; counted there
-  stored        rows in the database; counted there
+  stored        rows in the database, counted there, and those that retention removed, counted when it did
   in flight     in the outbox, not confirmed, and not in the host's ledger either; counted in the outbox
   dead letters  what no database takes, or what contradicts a known batch: see `gaugeline cloud dead-letters`
   dropped       left out by the policy of a full outbox, each with a record
   collided      another batch had stored the same tag at the same time
+  expired       deleted by the database's own retention, which counts nothing: what the ledger has beyond the database,
+                as far as it is older than the database keeps
   lost          what is left over of the balance, and must be 0
   suppressed    held back by the deadband: never produced
   refused       not taken, because a policy or a full disk said so: never produced
@@ -41,8 +43,11 @@ into the time counts whole:
   batches       ledger entries of that time
   samples       in them; = stored + dead letters + collided
   stored        what they say is in the database
+  restored      rows that `archive restore` gave back and no batch accounts for; their days count whole
   rows          what the database has between the first and the last stamp of these batches
-  lost          stored - rows, and must be 0
+  removed       by retention; runs of such days count whole
+  expired       deleted by the database's own retention, as above
+  lost          stored + restored - rows - removed - expired, and must be 0
   missing       (per gateway) batches between them that are neither stored nor accounted for, and must be 0
 Times are {HELP}.
 """
@@ -63,9 +68,14 @@ Lists every edge node that the host knows: alive or stale, since when, when it w
 its id, and which metrics are left out because their datatype (Template, DataSet, UUID ...) is not one that is stored.
 A node that was silent for `forget_after_days` (365) is forgotten, unless its balance does not hold.
 """
-BALANCE = ("produced", "stored", "in_flight", "dead_letters", "dropped", "collided", "lost", "suppressed", "refused")
+BALANCE = (
+    *("produced", "stored", "in_flight", "dead_letters", "dropped", "collided", "expired", "lost"),
+    *("suppressed", "refused"),
+)
 WIDEST = 120  # characters of one cell: a reason needs about so many
-WINDOW = ("batches", "samples", "stored", "dead_letters", "collided", "rows", "lost")
+WINDOW = (
+    "batches", "samples", "stored", "dead_letters", "collided", "restored", "rows", "removed", "expired", "lost",
+)  # fmt: skip
 
 _Adder = Callable[..., argparse.ArgumentParser]
 
@@ -100,12 +110,23 @@ def add(command: _Adder) -> None:
         parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def _call(url: str, path: str, params: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None) -> Any:
-    """Raises ConfigError with what the host says is wrong."""
+def call(
+    url: str,
+    path: str,
+    params: Mapping[str, Any] | None = None,
+    body: Mapping[str, Any] | None = None,
+    timeout_s: float = 60,
+) -> Any:
+    """What the host answers. Raises ConfigError with what the host says is wrong."""
     given = {k: v for k, v in (params or {}).items() if v is not None}
     try:
         answer = httpx.request(
-            "POST" if body else "GET", f"{url.rstrip('/')}{path}", params=given, json=body, timeout=60, trust_env=False
+            "GET" if body is None else "POST",
+            f"{url.rstrip('/')}{path}",
+            params=given,
+            json=body,
+            timeout=timeout_s,
+            trust_env=False,
         )
         found = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
@@ -129,24 +150,24 @@ def _audit(arguments: argparse.Namespace) -> Answer:
             raise WrongCall("--refill FROM TO bears its own times: leave --from and --to out")
         return _refill(arguments, now_ms)
     if not any(times):
-        balance = _call(arguments.url, "/api/balance", {"gateway": arguments.gateway})
+        balance = call(arguments.url, "/api/balance", {"gateway": arguments.gateway})
         return _told(balance, arguments.json, BALANCE, _balance_verdict)
     if times[0] is None:
         raise WrongCall("--to needs --from")
     from_ms, to_ms = (moment_ms(unshielded(t or "now"), now_ms) for t in times)
     asked = {"from_ms": from_ms, "to_ms": to_ms, "gateway": arguments.gateway}
-    return _told(_call(arguments.url, "/api/window", asked), arguments.json, WINDOW, _window_verdict)
+    return _told(call(arguments.url, "/api/window", asked), arguments.json, WINDOW, _window_verdict)
 
 
 def _refill(arguments: argparse.Namespace, now_ms: int) -> Answer:
     """0 when every gateway could be asked."""
     from_ms, to_ms = (moment_ms(unshielded(t), now_ms) for t in arguments.refill)
     body = {"from_ms": from_ms, "to_ms": to_ms, "gateway": arguments.gateway}
-    said = _call(arguments.url, "/api/refill", body=body)
+    said = call(arguments.url, "/api/refill", body=body)
     code = 0 if said["asked"] and not said["away"] else 1
     if arguments.json:
         return Answer(json.dumps(said, indent=2), code)
-    lines = [f"asked to send again from {_clock(from_ms)} to {_clock(to_ms)}: {', '.join(said['asked']) or 'nobody'}"]
+    lines = [f"asked to send again from {clock(from_ms)} to {clock(to_ms)}: {', '.join(said['asked']) or 'nobody'}"]
     if said["away"]:
         lines.append(f"away, ask again when they are back: {', '.join(said['away'])}")
     if said["asked"]:
@@ -162,19 +183,27 @@ def _told(
         return Answer(json.dumps(found, indent=2), code)
     rows = [("all", found), *found["gateways"].items(), *found["devices"].items()]
     head = ["", *(figure.replace("_", " ") for figure in figures)]
-    return Answer(f"{_table([head, *([n, *(r[f] for f in figures)] for n, r in rows)])}\n\n{verdict(found)}", code)
+    return Answer(f"{table([head, *([n, *(r[f] for f in figures)] for n, r in rows)])}\n\n{verdict(found)}", code)
 
 
 def _balance_verdict(balance: Mapping[str, Any]) -> str:
     verdict = "The balance holds: nothing is lost." if balance["ok"] else "THE BALANCE DOES NOT HOLD: see column lost."
     if balance["lost"] > 0:
         verdict += " Was the host restored? `gaugeline cloud audit --refill FROM TO` asks the gateways again."
+    if balance["expired"]:
+        verdict += (
+            f" {balance['expired']:,} samples older than the database's own retention of"
+            f" {balance['database_keeps_days']:g} days were deleted by it ({balance['expired_at_least']:,} surely; the"
+            " others are in batches across that line, or were lost before: nobody can say)."
+        )
+    if balance["removed"]:
+        verdict += f" Of the stored ones retention has removed {balance['removed']:,}."
     known = f"duplicates {balance['duplicates']:,}, gaps {balance['gaps']:,}, third-party rows {balance['strangers']:,}"
     return f"{verdict} ({known})"
 
 
 def _window_verdict(window: Mapping[str, Any]) -> str:
-    time_of = f"from {_clock(window['from_ms'])} to {_clock(window['to_ms'])}"
+    time_of = f"from {clock(window['from_ms'])} to {clock(window['to_ms'])}"
     if window["ok"]:
         return f"The ledger and the database agree {time_of}."
     missing = ", ".join(f"{name}: {g['missing']:,}" for name, g in window["gateways"].items() if g["missing"])
@@ -187,21 +216,22 @@ def _letters(arguments: argparse.Namespace) -> Answer:
     if words:
         if len(words) != 2 or words[0] != "show" or not words[1].isdecimal():
             raise WrongCall("write `gaugeline cloud dead-letters show ID` with an ID of the list")
-        letter = _call(arguments.url, f"/api/dead-letters/{words[1]}")
+        letter = call(arguments.url, f"/api/dead-letters/{words[1]}")
         if arguments.json:
             return Answer(json.dumps(letter, indent=2))
-        letter["at_ms"] = _clock(letter["at_ms"])
+        letter["at_ms"] = clock(letter["at_ms"])
         said = ((name, value) for name, value in letter.items() if value not in ("", None))
         return Answer("\n".join(f"{name:>12}  {_plain(str(value))}" for name, value in said))
-    letters = _call(arguments.url, "/api/dead-letters", {"limit": arguments.limit, "kind": arguments.kind})
-    summary = _call(arguments.url, "/api/dead-letters/summary")
+    asked = {"limit": arguments.limit, "kind": arguments.kind}
+    letters = call(arguments.url, "/api/dead-letters", asked)["items"]
+    summary = call(arguments.url, "/api/dead-letters/summary")
     if arguments.json:
         return Answer(json.dumps({"letters": letters, "summary": summary}, indent=2))
     rows = [["id", "kept", "kind", "node", "device", "tag", "samples", "why"]]
     for x in letters:
         place = [f"{x['group']}/{x['node']}", x["device"], x["tag"]]
-        rows.append([str(x["id"]), _clock(x["at_ms"]), x["kind"], *place, x["samples"], x["why"]])
-    lines = [_table(rows, left=True) if letters else "no dead letters"]
+        rows.append([str(x["id"]), clock(x["at_ms"]), x["kind"], *place, x["samples"], x["why"]])
+    lines = [table(rows, left=True) if letters else "no dead letters"]
     lines += [
         f"{kind}: {n['kept']:,} kept ({n['bytes']:,} bytes), {n['left_out']:,} left out for want of room"
         for kind, n in summary.items()
@@ -211,21 +241,21 @@ def _letters(arguments: argparse.Namespace) -> Answer:
 
 
 def _nodes(arguments: argparse.Namespace) -> Answer:
-    nodes = _call(arguments.url, "/api/nodes")
+    nodes = call(arguments.url, "/api/nodes")
     if arguments.json:
         return Answer(json.dumps(nodes, indent=2))
     rows: list[list[Any]] = [["node", "state", "since", "heard", "protocol", "id used twice", "left out"]]
     for n in nodes:
         twice = "yes" if n["duplicate_id"] else ""
-        times = [_clock(n["since_ms"]), _clock(n["heard_ms"])]
+        times = [clock(n["since_ms"]), clock(n["heard_ms"])]
         rows.append([n["node"], n["state"], *times, n["protocol"], twice, len(n["left_out"])])
     left_out = [
         f"  {n['node']}: {what} left out {times:,} times" for n in nodes for what, times in n["left_out"].items()
     ]
-    return Answer("\n".join([_table(rows, left=True), *left_out]))
+    return Answer("\n".join([table(rows, left=True), *left_out]))
 
 
-def _clock(ms: int) -> str:
+def clock(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else "-"
 
 
@@ -239,7 +269,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
 
 
-def _table(rows: Iterable[Sequence[Any]], left: bool = False) -> str:
+def table(rows: Iterable[Sequence[Any]], left: bool = False) -> str:
     """The first column to the left, figures to the right."""
     cells = [[f"{cell:,}" if isinstance(cell, int) else _cut(_plain(str(cell))) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]

@@ -16,6 +16,8 @@ from cloud.balance import DUPLICATES, Balance, Counts
 from cloud.counters import DropRecord, EpochSaid, ThinRecord
 from cloud.dead_letters import DeadLetters
 from cloud.ledger import LAST, Ledger, Sums
+from cloud.retention.own import Expiry, Old
+from cloud.retention.port import Removal
 from cloud.state.host import HostState, Record
 from cloud.store.port import BatchKey, DeviceId, TelemetryStore
 from wire.ids import NodeId
@@ -30,7 +32,8 @@ class Facts:
     said: the newest counters per epoch. above: sums of ledger entries with numbers above the counters' (all of
     them, where there are no counters yet). settled: sums of entries that the gateway lists as unconfirmed. evicted:
     sums of entries that a drop or thin record names, where the counters cover it. letters: dead samples of keyed
-    batches, by (batch, device).
+    batches, by (batch, device). removed: rows that retention took out. old: rows that are older than the database
+    keeps, and must have been there.
     """
 
     said: dict[EpochId, EpochSaid] = field(default_factory=dict)
@@ -44,6 +47,9 @@ class Facts:
     batch_letters: dict[tuple[BatchKey, str], int] = field(default_factory=dict)
     figures: dict[tuple[NodeId, str], int] = field(default_factory=dict)
     gaps: list[Record] = field(default_factory=list)
+    removed: Mapping[DeviceId, int] = field(default_factory=dict)
+    old: Mapping[DeviceId, Old] = field(default_factory=dict)
+    keeps_days: float | None = None
 
 
 def balance_of(facts: Facts) -> Balance:
@@ -60,13 +66,17 @@ def balance_of(facts: Facts) -> Balance:
             there = settled[device].samples if device in settled else 0
             counts.in_flight += counted.in_flight - there
     strangers = 0
-    for (node, device), rows in facts.rows.items():
-        if node in facts.gateways and device:
-            found[node, device].stored += rows
+    removed: dict[tuple[NodeId, str], int] = {}
+    for place in {**facts.rows, **facts.removed}:
+        gone = facts.removed.get(place, 0)
+        rows = facts.rows.get(place, 0) + gone
+        if place.node in facts.gateways and place.device:
+            found[place].stored += rows
+            removed[place] = gone
         else:
             strangers += rows
-    for place, samples in facts.collided.items():
-        found[place].collided += samples
+    for where, samples in facts.collided.items():
+        found[where].collided += samples
     for (node, _), by_device in facts.above.items():
         for device, sums in by_device.items():
             if device:
@@ -75,7 +85,14 @@ def balance_of(facts: Facts) -> Balance:
     for node, device, sums in facts.evicted:
         found[node, device].dropped -= sums.samples
     _dead_letters(facts, found)
-    balance = Balance(dict(found), strangers=strangers)
+    surely: dict[tuple[NodeId, str], int] = {}
+    for where, old in facts.old.items():
+        if where in found:
+            lost = max(0, found[where].lost)
+            found[where].expired = min(lost, old.at_most)
+            surely[where] = min(lost, old.at_least)
+    balance = Balance(dict(found), strangers=strangers, removed={place: n for place, n in removed.items() if n})
+    balance.expired_surely, balance.database_keeps_days = surely, facts.keeps_days
     for (node, name), value in facts.figures.items():
         kind, _, device = name.partition("/")
         if kind == DUPLICATES and device:
@@ -108,21 +125,38 @@ def _counted_to(facts: Facts, key: BatchKey) -> int:
 
 @dataclass(slots=True)
 class Audit:
-    """Reads the facts. writing: the collector's lock, so that no round is half there."""
+    """Reads the facts. writing: the collector's lock, so that no round is half there.
+
+    removal, expiry: None where nothing is ever removed, and where the database deletes nothing by itself.
+    """
 
     store: TelemetryStore
     ledger: Ledger
     state: HostState
     dead_letters: DeadLetters
     writing: asyncio.Lock
+    removal: Removal | None = None
+    expiry: Expiry | None = None
 
     async def __call__(self) -> Balance:
         """Raises StoreDown."""
         async with self.writing:
-            return balance_of(await self._facts())
+            facts = await self._facts()
+            balance = balance_of(facts)
+            if self.expiry is None or balance.ok:
+                return balance
+            lost = [DeviceId(*place) for place, counts in balance.devices.items() if counts.lost > 0]
+            facts.old = await self.expiry.old(lost)
+            return balance_of(facts)
 
     async def _facts(self) -> Facts:
+        if self.removal is not None:
+            await self.removal.settle()
         facts = Facts(rows=await self.store.count(), figures=await self.state.figures())
+        if self.removal is not None:
+            facts.removed = await self.removal.totals()
+        if self.expiry is not None:
+            facts.keeps_days = self.expiry.keeps_days
         for one in await self.state.counters():
             facts.said[one.node, one.epoch] = EpochSaid.model_validate(one.content)
         facts.collided = await self.ledger.collided()

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -166,8 +166,13 @@ async def _entered(client: aiomqtt.Client) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def connected(broker: Broker, host_id: str, now_ms: Callable[[], int]) -> AsyncIterator[HostLink]:
-    """A session that is subscribed and online; offline at its end. Raises UplinkDown, UplinkRefused."""
+async def connected(
+    broker: Broker, host_id: str, now_ms: Callable[[], int], groups: Sequence[str] = ()
+) -> AsyncIterator[HostLink]:
+    """A session that is subscribed and online; offline at its end. groups: only these sites; none named: all.
+
+    Raises UplinkDown, UplinkRefused.
+    """
     queues: list[_Incoming] = []
     began_ms = now_ms()
 
@@ -195,7 +200,11 @@ async def connected(broker: Broker, host_id: str, now_ms: Callable[[], int]) -> 
         async with _entered(client):
             link = HostLink(client, queues[0], host_id, began_ms)
             try:
-                topics = [f"{NAMESPACE}/+/{kind}/+{'/+' if kind[0] == 'D' else ''}" for kind in SUBSCRIBED]
+                topics = [
+                    f"{NAMESPACE}/{group}/{kind}/+{'/+' if kind[0] == 'D' else ''}"
+                    for group in groups or ("+",)
+                    for kind in SUBSCRIBED
+                ]
                 granted = await client.subscribe([(topic, 1) for topic in (*topics, state_topic(host_id))])
                 if any(isinstance(code, ReasonCode) and code.is_failure for code in granted):
                     raise UplinkRefused(

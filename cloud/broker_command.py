@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from cloud.broker_config import Fleet, Listener, acl, check_names, fleet_of, host_user, mosquitto_conf
 from cloud.broker_files import secret_file, write
@@ -28,9 +28,9 @@ Without --output the configuration and the ACL are printed. Run again with --for
 """
 
 
-def add(commands: Any) -> None:
-    """Mounts the sub-command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+def add(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """command: add_parser of the sub-commands."""
+    parser = command(
         "broker-config",
         help="mosquitto.conf and ACL for a fleet",
         description=ABOUT,

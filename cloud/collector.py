@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from cloud.broker import Broker, HostLink, connected, heed_cancellation
 from cloud.commands import Command, confirmations, conflict, inflates, rebirth
 from cloud.dead_letters import DeadLetters
+from cloud.duty import Duty
 from cloud.hearing import Hearing
 from cloud.ledger import Ledger, entry_of
 from cloud.pending import Pending
@@ -23,10 +24,10 @@ from cloud.rebirths import Rebirths
 from cloud.sorting import Sorted, Sorter
 from cloud.state.host import HostState
 from cloud.stats import Stats
-from cloud.store.port import TelemetryStore
+from cloud.store.port import Batch, TelemetryStore
 from wire.columns import fields_of
 from wire.compressed import ALGORITHM
-from wire.errors import PayloadError, StoreDown, UplinkDown, UplinkRefused
+from wire.errors import LeaseLost, PayloadError, StoreDown, UplinkDown, UplinkRefused
 from wire.host_events import Data, NodeBorn
 from wire.host_node import Node
 from wire.host_session import REORDER_MS, HostSession
@@ -40,13 +41,15 @@ PAUSE_S = 0.02  # of a gateway whose window is full, which sends again once it h
 LONGEST_PAUSE_S = 10.0
 TICK_S = 0.1
 FLUSH_S = 2.0
+MOST_UNSAID = 2  # rounds that are stored and not yet confirmed
 
 
 class Collector:
     """`run` until cancelled.
 
-    opened: called whenever the store was opened. writing: held while a round is written, so that an audit sees
-    whole rounds.
+    opened: called whenever the store was opened. about_to_write: called with the batches before they are written;
+    nothing is written when it raises StoreDown. writing: held while a round is written, so that an audit sees
+    whole rounds. duty: whether this host is the active one; `run` raises LeaseLost when it is not any more.
     """
 
     def __init__(
@@ -63,17 +66,20 @@ class Collector:
         opened: Callable[[], Awaitable[None]],
         dice: Callable[[], float] = random.random,
         reorder_ms: int = REORDER_MS,
+        duty: Duty | None = None,
+        about_to_write: Callable[[Sequence[Batch]], Awaitable[None]] | None = None,
     ) -> None:
-        self._broker, self._host_id = broker, host_id
+        self._duty, self._broker, self._host_id = duty or Duty(), broker, host_id
         self._store, self._ledger, self._state, self._dead_letters = store, ledger, state, dead_letters
         self._hearing, self._stats, self._now_ms, self._dice = hearing, stats, now_ms, dice
-        self._opened = opened
+        self._opened, self._about_to_write = opened, about_to_write
         self._sorter = Sorter(store, ledger, state, stats)
         self._rebirths = Rebirths(dice)
         self._pending = Pending()
         self._link: HostLink | None = None
         self._reorder_ms = reorder_ms
         self._session = HostSession(reorder_ms)
+        self._stored: asyncio.Queue[Sorted] = asyncio.Queue(MOST_UNSAID)  # rounds to confirm, in order
         self._offers: list[NodeId] = []  # gateways that were born offering compressed data
         self.writing = asyncio.Lock()
 
@@ -103,16 +109,19 @@ class Collector:
                 tasks.create_task(self._again_and_again("broker", self._listen), name="collector[listen]")
                 tasks.create_task(self._tick(), name="collector[tick]")
                 tasks.create_task(self._again_and_again("store", self._keep), name="collector[keep]")
+                tasks.create_task(self._again_and_again("state", self._confirm_all), name="collector[confirm]")
                 tasks.create_task(self._again_and_again("state", self._keep_house), name="collector[house]")
         finally:
             try:
                 await self._flush()
-            except StoreDown as fault:
+            except (StoreDown, LeaseLost) as fault:
                 log.warning("the last counters were not written down", extra={"error": str(fault)})
 
     async def _listen(self) -> None:
         """One MQTT session: every message through the session machine, its events to where they belong."""
-        async with connected(self._broker, self._host_id, self._now_ms) as link:
+        await self._duty.check()  # the other host's session would be ended by ours
+        duty, now_ms = self._duty, self._now_ms
+        async with connected(self._broker, self._host_id, lambda: duty.state_ms(now_ms()), duty.groups) as link:
             session = HostSession(self._reorder_ms, self._session.remember())
             self._link, self._session = link, session
             self._well("broker", str(self._broker))
@@ -168,7 +177,8 @@ class Collector:
             await self._store.open()
             await self._ledger.open()
         await self._opened()
-        self._well("store", self._store.about)
+        if not (self._pending.queue and "store" in self._stats.problems):  # a full disk lets itself be opened, too
+            self._well("store", self._store.about)
         while True:
             await self._pending.filled.wait()
             await self._pending.collect(COLLECT_S, PAUSE_S)
@@ -180,7 +190,9 @@ class Collector:
                 self._pending.put_back(found)
                 raise
             self._pending.put_back(done.later)
-            await self._confirm(done)
+            if "store" in self._stats.problems:
+                self._well("store", self._store.about)
+            await self._stored.put(done)
 
     async def _round(self, found: list[Data]) -> Sorted:
         async with self.writing:
@@ -192,6 +204,9 @@ class Collector:
     async def _write(self, done: Sorted) -> None:
         """Durable, in this order: samples, dead letters, ledger. With DuckDB samples and ledger are one commit."""
         now_ms = self._now_ms()
+        if self._about_to_write is not None:
+            await self._about_to_write(done.batches)
+        self._duty.still()
         async with self._store.transaction():
             refused = await self._store.write([b for b in done.batches if b.samples])
             await self._dead_letters.keep([*done.letters, *done.refuse(refused)], now_ms)
@@ -206,12 +221,18 @@ class Collector:
         self._stats.counters["batches_stored"] += len(keyed)
         self._stats.counters["dead_letters"] += len(done.letters) + len(refused)
         stamps = chain.from_iterable(fields_of(b.samples).stamps for b in done.batches if not b.historical)
-        live = [float(committed_ms - ts_ms) for ts_ms in stamps]
-        self._stats.latency_ms.add(live)
+        self._stats.latency_ms.add([float(committed_ms - ts_ms) for ts_ms in stamps])
         if refused or done.letters:
             why = (refused[0].why if refused else done.letters[0].why)[:200]
             level = logging.WARNING if self._hearing.first(f"dead letter {why[:60]}") else logging.DEBUG
             log.log(level, "dead letters", extra={"samples": len(refused) + len(done.letters), "first": why})
+
+    async def _confirm_all(self) -> None:
+        """Beside the next round, which the database takes in meanwhile."""
+        while True:
+            done = await self._stored.get()
+            await self._duty.check()
+            await self._confirm(done)
 
     async def _confirm(self, done: Sorted) -> None:
         """Whoever does not hear it sends again, and is confirmed again."""
@@ -252,17 +273,15 @@ class Collector:
                 return
             except (UplinkDown, StoreDown) as fault:
                 attempt = attempt + 1 if part in self._stats.problems else 1
-                refused = isinstance(fault, UplinkRefused)
-                pause_s = LONGEST_PAUSE_S if refused else min(LONGEST_PAUSE_S, 0.25 * 2 ** min(attempt, 10))
-                pause_s *= 0.5 + 0.5 * self._dice()
+                longest_s = LONGEST_PAUSE_S if isinstance(fault, UplinkRefused) else 0.25 * 2 ** min(attempt, 10)
+                pause_s = min(LONGEST_PAUSE_S, longest_s) * (0.5 + 0.5 * self._dice())
                 self._ill(part, str(fault), pause_s)
             await asyncio.sleep(pause_s)
 
     def _ill(self, part: str, why: str, pause_s: float) -> None:
         self._stats.counters[f"{part}_faults"] += 1
         level = logging.DEBUG if part in self._stats.problems else logging.WARNING
-        text = f"{part} is not available: {why}"
-        self._stats.problems[part] = text
+        self._stats.problems[part] = f"{part} is not available: {why}"
         log.log(level, "%s is not available, trying again", part, extra={"error": why, "next_try_s": round(pause_s, 1)})
 
     def _well(self, part: str, about: str) -> None:
@@ -273,6 +292,7 @@ class Collector:
 
 async def _to_its_end(work: Coroutine[Any, Any, Sorted]) -> Sorted:
     task = asyncio.create_task(work, name="collector[round]")
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # also when nobody waits any more
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

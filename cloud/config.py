@@ -6,12 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cloud.broker import Broker, parse_broker
+from cloud.loopback import is_loopback
+from cloud.retention.classes import RetentionChoice, parse_retention
+from cloud.retention.together import does_not_go
+from cloud.state.place import PostgresDb, StateChoice, parse_state
+from cloud.store.choice import DuckDbFile as DuckDbFile
+from cloud.store.choice import InfluxBucket as InfluxBucket
+from cloud.store.choice import InfluxV1 as InfluxV1
+from cloud.store.choice import StoreChoice, parse_store
 from cloud.tls import read_problems
 from wire.certificates import TlsFiles
 from wire.errors import ConfigError
@@ -21,22 +28,26 @@ from wire.ids import check_id
 EXAMPLE_TARIFF = Path(__file__).parent / "costs" / "tariffs" / "example.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class DuckDbFile:
-    path: Path
+LEASE_S, LEAST_LEASE_S = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class InfluxV1:
-    """InfluxDB 1.x. url: http://host:port."""
+class Standby:
+    """One of several hosts of which one is active. name: of this one, for people.
 
-    url: str
-    database: str
-    username: str = ""
-    password: str = ""
+    lease_s: how long the active one may be unheard by the state's database before another one takes its place.
+    """
+
+    name: str
+    lease_s: float = LEASE_S
 
 
-StoreChoice = DuckDbFile | InfluxV1
+@dataclass(frozen=True, slots=True)
+class ArchiveChoice:
+    """place: a folder, or s3://BUCKET/PREFIX. after_days: a UTC day is archived so many days later."""
+
+    place: str
+    after_days: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +55,22 @@ class Config:
     """The host's settings. Paths are relative to cloud.yaml, or to the current folder when given as options.
 
     reorder_s: how long a message waits for the ones before it (tck-id-operational-behavior-host-reordering-param).
+    groups: the sites that this host collects; none named: all. standby None: there is no other host. retention None:
+    nothing is ever removed.
     """
 
     broker: Broker = field(default_factory=lambda: Broker("127.0.0.1"))
     store: StoreChoice = field(default_factory=lambda: DuckDbFile(Path("gaugeline.duckdb")))
-    state: Path = Path("gaugeline-state.db")
+    state: StateChoice = Path("gaugeline-state.db")
     http: tuple[str, int] = ("127.0.0.1", 8080)
     host_id: str = "gaugeline"
     tariff: Path = EXAMPLE_TARIFF
     forget_after_days: int = 365
     reorder_s: float = REORDER_MS / 1000
-
-
-def parse_store(text: str, folder: Path) -> StoreChoice:
-    """Raises ConfigError when the text names no store that we have."""
-    if text.startswith("duckdb:") and len(text) > len("duckdb:"):
-        return DuckDbFile(folder / text.removeprefix("duckdb:"))
-    try:
-        parts = urlsplit(text)
-        port = parts.port or 8086
-    except ValueError as fault:
-        raise ConfigError(f"{text!r}: {fault}") from fault
-    database = unquote(parts.path.removeprefix("/"))
-    if parts.scheme != "influxdb+v1" or not parts.hostname or not database:
-        raise ConfigError(f"{text!r}: write duckdb:FILE or influxdb+v1://HOST:PORT/DATABASE")
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return InfluxV1(f"http://{parts.hostname}:{port}", database, user, password)
+    groups: tuple[str, ...] = ()
+    standby: Standby | None = None
+    archive: ArchiveChoice | None = None
+    retention: RetentionChoice | None = None
 
 
 def parse_http(text: str) -> tuple[str, int]:
@@ -118,14 +119,58 @@ def _broker(value: Any, folder: Path) -> Broker:
     return replace(found, tls=files)
 
 
+_STORE_KEYS = ("token_file", "ca_file", "retention_days")
+
+
 def _store(value: Any, folder: Path) -> StoreChoice:
-    url, username, password = _secret(value, folder)
-    found = parse_store(url, folder)
+    url, username, password = _secret(value, folder, _STORE_KEYS)
+    beside = value if isinstance(value, Mapping) else {}
+    found = parse_store(url, folder, {key: beside[key] for key in _STORE_KEYS if key in beside})
     if isinstance(found, InfluxV1):
         return replace(found, username=username or found.username, password=password or found.password)
     if username or password:
-        raise ConfigError("a DuckDB file has no user and password")
+        has = "a DuckDB file has" if isinstance(found, DuckDbFile) else "InfluxDB 2.x and newer have a token_file and"
+        raise ConfigError(f"{has} no user and password")
     return found
+
+
+def _state(value: Any, folder: Path) -> StateChoice:
+    url, username, password = _secret(value, folder)
+    found = parse_state(_text(url), folder)
+    if isinstance(found, PostgresDb):
+        return replace(found, username=username or found.username, password=password or found.password)
+    if username or password:
+        raise ConfigError("a state file has no user and password")
+    return found
+
+
+def _groups(value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not names:
+        raise ConfigError(f"{value!r}: a list of groups is wanted, as [plant-a, plant-b]")
+    return tuple(dict.fromkeys(check_id(_text(name).strip(), "group") for name in names))
+
+
+def _standby(value: Any) -> Standby:
+    given = {"name": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or "name" not in given or set(given) - {"name", "lease_s"}:
+        raise ConfigError(f"{value!r}: give this host's name, or a mapping with name and lease_s")
+    lease_s = _seconds(given.get("lease_s", LEASE_S))
+    if lease_s < LEAST_LEASE_S:
+        raise ConfigError(f"lease_s {lease_s:g}: at least {LEAST_LEASE_S:g} s, or a moment's delay changes the host")
+    return Standby(check_id(_text(given["name"]), "standby"), lease_s)
+
+
+def _archive(value: Any, folder: Path) -> ArchiveChoice:
+    given = {"path": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or "path" not in given or set(given) - {"path", "after_days"}:
+        raise ConfigError(f"{value!r}: give a folder, or a mapping with path and after_days")
+    place = _text(given["path"])
+    if "://" not in place:
+        place = str(folder / place)
+    elif not place.startswith("s3://"):
+        raise ConfigError(f"{place.split('://')[0]}://: write a folder, or s3://BUCKET/PREFIX")
+    return ArchiveChoice(place, _days(given.get("after_days", 1)))
 
 
 def _path(value: Any, folder: Path) -> Path:
@@ -154,12 +199,16 @@ def _days(value: Any) -> int:
 KEYS: Mapping[str, Callable[[Any, Path], Any]] = {
     "broker": _broker,
     "store": _store,
-    "state": _path,
+    "state": _state,
     "http": lambda value, _: parse_http(_text(value)),
     "host_id": lambda value, _: check_id(_text(value), "host"),
     "tariff": _path,
     "forget_after_days": lambda value, _: _days(value),
     "reorder_s": lambda value, _: _seconds(value),
+    "groups": lambda value, _: _groups(value),
+    "standby": lambda value, _: _standby(value),
+    "archive": _archive,
+    "retention": lambda value, _: parse_retention(value),
 }
 
 
@@ -174,9 +223,36 @@ def load_config(path: Path | None, options: Mapping[str, str]) -> Config:
             _take(key, value, path.parent, place, found, problems)
     for key, value in options.items():
         _take(key, value, Path(), f"--{key.replace('_', '-')}", found, problems)
+    if not problems:
+        config = Config(**found)
+        problems = _together(config)
     if problems:
         raise ConfigError(problems)
-    return Config(**found)
+    return config
+
+
+def _together(config: Config) -> list[str]:
+    """What does not go with what, and what may not be yet."""
+    problems = does_not_go(config.retention, config.store, config.archive is not None)
+    if not is_loopback(config.http[0]):
+        problems.append(
+            f"http: {config.http[0]} could be reached by others, and there are no users and roles yet: write "
+            f"127.0.0.1:{config.http[1]}. From another machine use a tunnel (ssh -L 8080:127.0.0.1:{config.http[1]} "
+            "HOST), or a proxy with a login in front of it"
+        )
+    if config.standby is None:
+        return problems
+    if isinstance(config.store, DuckDbFile):
+        problems.append(
+            f"standby: a DuckDB file ({config.store.path}) belongs to one process, so that no other host could go on "
+            "with it: give --store influxdb+v1://HOST:PORT/DATABASE, or leave standby out"
+        )
+    if not isinstance(config.state, PostgresDb):
+        problems.append(
+            f"standby: the hosts share their state, which a file ({config.state}) cannot be: "
+            "give --state postgresql://USER@HOST/DATABASE, or leave standby out"
+        )
+    return problems
 
 
 def _take(key: str, value: Any, folder: Path, place: str, found: dict[str, Any], problems: list[str]) -> None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, literal_column, select
-from sqlalchemy.dialects.sqlite import insert
 
 from cloud.state.db import StateDb
-from cloud.state.schema import dead_letters, figures
+from cloud.state.host import add_figure
+from cloud.state.schema import dead_letters, figures, insert
 from cloud.store.port import BatchKey
 from wire.ids import NodeId
 
@@ -115,10 +115,11 @@ class DeadLetters:
     async def keep(self, letters: Sequence[Letter], now_ms: int) -> None:
         """Durable when it returns. Raises StoreDown."""
         if letters:
-            await self._db.run(lambda con: self._keep(con, letters, now_ms))
+            await self._db.write(lambda con: self._keep(con, letters, now_ms))
 
     def _keep(self, con: Connection, letters: Sequence[Letter], now_ms: int) -> None:
         room = self._room or _taken(con)
+        put = insert(dead_letters, con.dialect.name).on_conflict_do_nothing()
         self._room = None  # counted anew when this transaction fails
         grouped: dict[_OfBatch, list[Letter]] = {}
         for x in letters:
@@ -128,14 +129,14 @@ class DeadLetters:
             if there:
                 continue  # all letters of a batch are kept in one transaction
             if room.fits(found):
-                con.execute(insert(dead_letters).on_conflict_do_nothing(), [_row(x, now_ms) for x in found])
+                con.execute(put, [_row(x, now_ms) for x in found])
                 room.took(found)
                 continue
             _leave_out(con, of, len(found))
             samples = sum(x.samples for x in found)
             if of.key.epoch and samples:
                 one = found[0]._replace(position=FOLDED, content=b"", tag="", ts_ms=None, samples=samples)
-                con.execute(insert(dead_letters).on_conflict_do_nothing(), [_row(one, now_ms)])
+                con.execute(put, [_row(one, now_ms)])
         self._room = room
 
     async def keep_message(self, node: NodeId, device: str, why: str, content: bytes, now_ms: int) -> None:
@@ -147,7 +148,7 @@ class DeadLetters:
             letter = Letter("message", BatchKey(node, "", now_ms), device, room.newest, why, content, samples=0)
             self._keep(con, [letter], now_ms)
 
-        await self._db.run(work)
+        await self._db.write(work)
 
     async def counts(self) -> dict[Counted, int]:
         """Samples of keyed batches that stand in letters."""
@@ -161,17 +162,20 @@ class DeadLetters:
             for r in rows
         }
 
-    async def newest(self, limit: int = 100, kind: str | None = None) -> list[dict[str, object]]:
-        """For people: newest first, with the beginning of what it held."""
-        query = select(literal_column("rowid").label("id"), dead_letters)
+    async def newest(
+        self, limit: int = 100, kind: str | None = None, before: int | None = None
+    ) -> list[dict[str, object]]:
+        """For people: newest first, with the beginning of what it held. before: only letters that came before it."""
+        query = select(dead_letters)
         query = query.where(dead_letters.c.kind == kind) if kind else query
-        query = query.order_by(dead_letters.c.at_ms.desc(), literal_column("rowid").desc()).limit(limit)
+        query = query.where(dead_letters.c.id < before) if before is not None else query
+        query = query.order_by(dead_letters.c.id.desc()).limit(limit)
         rows = await self._db.run(lambda con: con.execute(query).mappings().all())
         return [{**r, "content": _text(bytes(r["content"])[:200])} for r in rows]
 
     async def one(self, letter: int) -> dict[str, object] | None:
         """The whole letter: content as text, and as hex digits."""
-        query = select(literal_column("rowid").label("id"), dead_letters).where(literal_column("rowid") == letter)
+        query = select(dead_letters).where(dead_letters.c.id == letter)
         row = await self._db.run(lambda con: con.execute(query).mappings().one_or_none())
         if row is None:
             return None
@@ -198,7 +202,8 @@ def _taken(con: Connection) -> _Room:
     d = dead_letters.c
     room = _Room()
     size = func.coalesce(func.sum(func.length(d.content)), 0)
-    for evidence, rows, content in con.execute(select(d.epoch == "", func.count(), size).group_by(d.epoch == "")):
+    no_epoch = d.epoch == literal_column("''")
+    for evidence, rows, content in con.execute(select(no_epoch, func.count(), size).group_by(no_epoch)):
         kind = "evidence" if evidence else "batches"
         room.rows[kind], room.content[kind] = int(rows), int(content)
     room.newest = int(con.execute(select(func.max(d.position)).where(d.kind == "message")).scalar_one() or 0)
@@ -213,9 +218,7 @@ def _there(con: Connection, of: _OfBatch) -> bool:
 
 
 def _leave_out(con: Connection, of: _OfBatch, letters: int) -> None:
-    row = {"group": of.key.node.group, "node": of.key.node.node, "name": LEFT_OUT + of.kind, "value": letters}
-    put = insert(figures).values(row)
-    con.execute(put.on_conflict_do_update(set_={"value": figures.c.value + letters}))
+    add_figure(con, of.key.node, LEFT_OUT + of.kind, letters)
 
 
 def _text(content: bytes) -> str:

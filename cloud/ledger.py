@@ -28,7 +28,7 @@ class LedgerEntry(NamedTuple):
 
 def entry_of(batch: Batch, refused: int = 0) -> LedgerEntry:
     """The entry of a batch. refused: samples that the database would not take after all."""
-    samples = len(batch.samples) + batch.dead + batch.collided
+    samples = len(batch.samples) + batch.dead + batch.collided + batch.restored
     dead = batch.dead + refused
     return LedgerEntry(
         batch.key, batch.device, batch.digest, samples, dead, batch.collided, batch.first_ms, batch.last_ms
@@ -224,11 +224,12 @@ WINDOW_SQL = """
     FROM ledger WHERE device <> '' AND last_ms > 0 AND last_ms >= ? AND first_ms < ? -- only
     GROUP BY "group", node, device, epoch"""
 
-# A gap in the numbers starts a new run ("gaps and islands"); the same text runs on SQLite and DuckDB.
+# A gap in the numbers starts a new run ("gaps and islands"); the same text runs on SQLite, PostgreSQL and DuckDB.
 RUNS_SQL = """
     SELECT "group", node, epoch, min(number), max(number) FROM (
         SELECT "group", node, epoch, number,
-               number - row_number() OVER (PARTITION BY "group", node, epoch ORDER BY number) AS island FROM ledger)
+               number - row_number() OVER (PARTITION BY "group", node, epoch ORDER BY number) AS island
+        FROM ledger) AS numbered
     GROUP BY "group", node, epoch, island"""
 REACH_SQL = """
     SELECT "group", node, device, epoch, min(first_ms), max(last_ms) FROM ledger WHERE last_ms > 0

@@ -154,6 +154,13 @@ class LiveValues:
     def tags(self) -> list[LiveTag]:
         return [t for tags in self._tags.values() for t in tags.values()]
 
+    def places(self) -> list[tuple[NodeId, str]]:
+        """(edge node, device) of everything that was ever born, sorted."""
+        return sorted(self._tags)
+
+    def at(self, node: NodeId, device: str) -> Mapping[str, LiveTag]:
+        return self._tags.get((node, device), {})
+
     def assets(self) -> list[LiveAsset]:
         """Assets in the order of their ids. A device without asset is one of kind 'other', named after itself."""
         grouped: dict[tuple[NodeId, str], list[LiveTag]] = {}

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from wire.columns import Columns
 from wire.host_events import Data
 
-MOST_IN_ROUND = 20_000  # samples; a round is one transaction
+ENOUGH = 20_000  # samples; a round waits for no more
+MOST_IN_ROUND = 40_000  # samples; a round is one transaction, and what it costs whatever its size is shared
 MOST_PENDING = 200_000  # samples that wait for the store: about 50 MB
 
 
@@ -43,8 +44,8 @@ class Pending:
         return True
 
     async def collect(self, longest_s: float, pause_s: float) -> None:
-        """Returns once a round is full or longest_s are over; with backlog in it also when nothing came for pause_s."""
-        while self.room_taken < MOST_IN_ROUND and longest_s > 0:
+        """Returns once there is enough or longest_s are over; with backlog in it also when nothing came for pause_s."""
+        while self.room_taken < ENOUGH and longest_s > 0:
             before = self.room_taken
             await asyncio.sleep(min(pause_s, longest_s))
             longest_s -= pause_s

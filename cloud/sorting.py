@@ -84,6 +84,7 @@ class Sorter:
     async def sort(self, found: Sequence[Data], now_ms: int) -> Sorted:
         """Raises StoreDown. Changes nothing: `settle` does, once all is written."""
         done = Sorted()
+        await self._state.restored.open()
         keys = [BatchKey(d.node, d.batch.epoch, d.batch.number) for d in found if d.batch is not None]
         roots = [BatchKey(d.node, root.epoch, root.number) for d in found if (root := _root(d)) is not None]
         known = await self._ledger.known(list({*keys, *roots}))
@@ -152,24 +153,31 @@ class Sorter:
         reach = (batch.node, batch.device, batch.epoch, batch.first_ms, batch.last_ms)
         if batch.samples and done.index.overlaps(*reach):
             return False
-        if batch.samples and self._ledger.overlaps(*reach):
-            batch = await self._without_collided(batch)
+        if batch.samples:
+            beside = self._ledger.overlaps(*reach)
+            if beside or self._state.restored.reaches(batch.node, batch.device, batch.first_ms, batch.last_ms):
+                batch = await self._without_stored(batch, beside)
         done.batches.append(batch)
         done.index.add([entry_of(batch)])
         done.letters += one.letters
         known[key] = batch.digest
         return True
 
-    async def _without_collided(self, batch: Batch) -> Batch:
-        """Two epochs of one gateway overlap in time: samples whose identity is stored already are counted, not stored.
+    async def _without_stored(self, batch: Batch, beside: bool) -> Batch:
+        """Samples whose identity is stored already are counted, not stored: two epochs of one gateway overlap in time
+        (beside), or the archive gave back what is sent again now. What retention removed was stored, too.
 
-        The decision outlives a crash, because a write that is repeated would meet its own samples.
+        A restored sample is this batch's own; one that another batch stored has collided. Where both may be, those that
+        are met first count as restored: all of them are counted right once all of the day has come again. The decision
+        outlives a crash, because a write that is repeated would meet its own samples.
         """
-        stored = await self._store.known(batch.node, batch.device, batch.first_ms, batch.last_ms)
+        reach = (batch.node, batch.device, batch.first_ms, batch.last_ms)
+        stored = await self._store.known(*reach) | await self._state.removed(*reach)
         mine = {(s.name, s.ts_ms) for s in batch.samples} & stored
-        mine = await self._state.decided_collisions(batch.key, mine)
-        kept = tuple(s for s in batch.samples if (s.name, s.ts_ms) not in mine)
-        return replace(batch, samples=kept, collided=batch.collided + len(batch.samples) - len(kept))
+        met = await self._state.decided(batch.key, batch.device, mine, sure=not beside)
+        kept = tuple(s for s in batch.samples if (s.name, s.ts_ms) not in met.samples)
+        collided = batch.collided + len(batch.samples) - len(kept) - met.restored
+        return replace(batch, samples=kept, collided=collided, restored=met.restored)
 
     async def _strangers(self, of_device: Sequence[Data], done: Sorted, now_ms: int) -> None:
         """A third-party node's data have no key: what is stored by tag and stamp already is not stored again."""
@@ -180,7 +188,9 @@ class Sorter:
             return
         node, device = batches[0].node, batches[0].device
         first, last = min(b.first_ms for b in batches), max(b.last_ms for b in batches)
-        taken = await self._store.known(node, device, first, last)
+        taken = await self._store.known(node, device, first, last) | await self._state.removed(
+            node, device, first, last
+        )
         for batch in batches:
             new = tuple(s for s in batch.samples if (s.name, s.ts_ms) not in taken)
             taken.update((s.name, s.ts_ms) for s in new)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import InfluxDB, Mosquitto
+from tests.servers import InfluxDB, Mosquitto, Postgres
 
 # What a shell starts in the background ignores SIGINT, and so would the programs that tests start and press Ctrl-C on.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,6 +24,7 @@ ALONE = (
     "agent/test_pipeline.py",
     "agent/test_stream.py",
     "cloud/test_real_gateways.py",
+    "cloud/test_standby.py",
     "contract/test_driver",
     "firmware_sim/test_answer_faults.py",
     "firmware_sim/test_connection_faults.py",
@@ -45,9 +46,24 @@ ALONE = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--group", choices=("alone", "others"), help="only files of this group are looked at")
+
+
+def _is_alone(path: Path) -> bool:
+    return str(path.relative_to(Path(__file__).parent)).startswith(ALONE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    group = config.getoption("--group")
+    if group is None or collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    return True if _is_alone(collection_path) != (group == "alone") else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if str(item.path.relative_to(Path(__file__).parent)).startswith(ALONE):
+        if _is_alone(item.path):
             item.add_marker("alone")
 
 
@@ -72,3 +88,14 @@ def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One running PostgreSQL for the whole run; a test uses a database of its own."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

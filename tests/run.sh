@@ -10,13 +10,13 @@ rm -f .coverage .coverage.*
 export PYTHONDONTWRITEBYTECODE=
 collected=$("$python" -m pytest --collect-only -qq "$@" 2>&1) || { printf '%s\n' "$collected"; exit 1; }
 rest=$(mktemp)
-nice -n 10 "$python" -m pytest -n 4 --dist loadfile -m "not alone" --cov --cov-report= "$@" >"$rest" 2>&1 &
+nice -n 10 "$python" -m pytest -n 4 --dist loadfile --group others -m "not alone" --cov --cov-report= "$@" >"$rest" 2>&1 &
 job=$!
 trap 'kill -INT -- "-$job" 2>/dev/null && wait "$job"; rm -f "$rest"' EXIT
 trap 'exit 130' INT TERM
 
 status=0
-"$python" -m pytest -n 2 --dist loadfile -m alone "$@"
+"$python" -m pytest -n 2 --dist loadfile --group alone -m alone "$@"
 code=$?
 [ "$code" -eq 2 ] && exit 130 # interrupted
 [ "$code" -eq 0 ] || status=1

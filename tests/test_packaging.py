@@ -37,6 +37,8 @@ def test_the_wheel_holds_what_runs_without_python(wheel: zipfile.ZipFile) -> Non
         r"cloud/web/static/dist/.*\.css$",
         r"cloud/web/templates/.*\.html$",
         r"cloud/costs/tariffs/.*\.yaml$",
+        r"cloud/state/migrations/env\.py$",
+        r"cloud/state/migrations/versions/0001_.*\.py$",
         r"gateway/outbox/schema/0001_.*\.sql$",
         r"models/packaged/demo_machine\.onnx$",
         r"firmware_sim/scenarios/demo\.yaml$",
@@ -105,11 +107,13 @@ def test_the_version_is_the_same_everywhere() -> None:
 def test_a_gateway_needs_nothing_of_the_cloud_or_of_training() -> None:
     """The gateway's whole import tree, with every package of the other extras out of reach."""
     blocked = [
+        "alembic",
         "duckdb",
         "fastapi",
         "httpx",
         "influxdb_client",
         "jinja2",
+        "psycopg",
         "sqlalchemy",
         "uvicorn",
         "onnx",

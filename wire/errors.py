@@ -11,6 +11,7 @@ GaugelineError
 │   └── UplinkRefused  wrong credentials or rights: wait the longest back-off
 ├── StoreFull          apply the outbox policy, record what went
 ├── StoreDown          keep what is held, confirm nothing, try again later
+├── LeaseLost          another host may be active: confirm nothing, leave the broker, wait for a turn
 ├── PayloadError       count it, keep the message as a dead letter, go on
 └── ModelError         this asset is not scored; say so, go on
 """
@@ -76,6 +77,10 @@ class StoreFull(GaugelineError):
 
 class StoreDown(GaugelineError):
     """The database cannot be reached, or refuses for reasons that pass."""
+
+
+class LeaseLost(GaugelineError):
+    """This host is not, or not surely, the active one any more."""
 
 
 class PayloadError(GaugelineError):

@@ -1,70 +1,72 @@
-"""The SQL state's one connection: SQLite, every commit on the disk before it counts."""
+"""The host's SQL state: opened at the newest schema, written only by the host that may."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection
 
-from cloud.state.schema import metadata
-from wire.errors import StoreDown
+from cloud.state.link import DEADLINE_S, IDLE_S, LOCK_S, SqlLink
+from cloud.state.migrate import migrate
+from cloud.state.place import StateChoice
 
 Result = TypeVar("Result")
 
 
-def _pragmas(connection, _record) -> None:  # type: ignore[no-untyped-def]  # a DBAPI connection of sqlite3
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+class Fence(Protocol):
+    """Who may write. Each method raises LeaseLost when another host is active by now."""
+
+    @property
+    def lease_s(self) -> float: ...
+
+    def still(self) -> None:
+        """By this machine's clock alone."""
+        ...
+
+    def hold(self, connection: Connection) -> None:
+        """In the transaction of the write: until it ends, nobody else becomes active."""
+        ...
 
 
 class StateDb:
-    """One SQLite file, one connection, one thread. (Two connections can lose committed writes on SQLite 3.40.)"""
+    """One connection, one thread. `run` reads, `write` writes."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._engine: Engine | None = None
-        self._thread: ThreadPoolExecutor | None = None
+    def __init__(self, where: StateChoice, fence: Fence | None = None) -> None:
+        self._fence = fence
+        # A host that is stopped within a transaction must not keep another one from becoming active.
+        idle_s = IDLE_S if fence is None else fence.lease_s
+        self._link = SqlLink(where, idle_s, min(LOCK_S, idle_s), DEADLINE_S)
+
+    @property
+    def where(self) -> StateChoice:
+        return self._link.where
 
     async def open(self) -> None:
-        """Raises StoreDown when the file cannot be opened or made."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
-        engine = create_engine(
-            f"sqlite:///{self.path}", poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": 5}
-        )
-        event.listen(engine, "connect", _pragmas)
-        self._engine = engine
+        """Raises StoreDown when it cannot be opened or made, ConfigError when a newer program wrote it."""
+        self._link.open()
         try:
-            await self.run(metadata.create_all)
-        except StoreDown:
+            await self.write(migrate)
+        except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
-        if self._thread is not None:
-            self._thread.shutdown()
-            self._thread = None
+        await self._link.close()
 
     async def run(self, work: Callable[[Connection], Result]) -> Result:
-        """Runs the work in one transaction, committed when it returns. Raises StoreDown."""
-        if self._engine is None or self._thread is None:
-            raise StoreDown(f"the state file {self.path} is not open")
-        engine = self._engine
+        """Reads in one transaction. Raises StoreDown."""
+        return await self._link.run(work)
 
-        def transaction() -> Result:
-            try:
-                with engine.begin() as connection:
-                    return work(connection)
-            except SQLAlchemyError as fault:
-                said = getattr(fault, "orig", None) or fault
-                raise StoreDown(f"state file {self.path}: {said}") from fault
+    async def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Runs the work in one transaction, durable when it returns. Raises StoreDown, LeaseLost."""
+        fence = self._fence
+        if fence is None:
+            return await self._link.run(work, writes=True)
+        fence.still()
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+        def fenced(connection: Connection) -> Result:
+            fence.hold(connection)
+            return work(connection)
+
+        return await self._link.run(fenced, writes=True)

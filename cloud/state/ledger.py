@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, func, or_, select, text, tuple_
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, and_, func, insert, or_, select, text, tuple_
 
 from cloud.ledger import COLLIDED_SQL, REACH_SQL, RUNS_SQL, Held, Index, LedgerEntry, Reach, Run, Sums, held, window_sql
 from cloud.state.db import StateDb
@@ -65,14 +64,17 @@ class SqlLedger:
             for e in entries
         ]
         if rows:
-            await self._db.run(lambda con: con.execute(insert(ledger), rows))
+            await self._db.write(lambda con: con.execute(insert(ledger), rows))
             self._index.add(entries)
 
     async def window(self, from_ms: int, to_ms: int, of: DeviceId | None = None) -> list[Held]:
         sql, values = window_sql(from_ms, to_ms, of)
-        return [
-            held(*row) for row in await self._db.run(lambda con: con.exec_driver_sql(sql, tuple(values.values())).all())
-        ]
+
+        def work(con: Connection) -> list[Held]:
+            asked = sql.replace("?", "%s") if con.dialect.paramstyle in ("format", "pyformat") else sql
+            return [held(*row) for row in con.exec_driver_sql(asked, tuple(values.values())).all()]
+
+        return await self._db.run(work)
 
     async def sums(self, node: NodeId, epoch: str, ranges: Sequence[tuple[int, int]]) -> dict[str, Sums]:
         t = ledger.c

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,23 +12,13 @@ from typing import Any, TypeVar
 
 import duckdb
 
+from cloud.store.duck_schema import SCHEMA
 from wire.errors import StoreDown
 
 Result = TypeVar("Result")
 
 INTERRUPT_S = 0.05
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS series (
-    id INTEGER, "group" VARCHAR, node VARCHAR, device VARCHAR, tag VARCHAR, datatype UTINYINT);
--- No primary key: known batches are dropped before BEGIN, and an index costs more than all the rest.
-CREATE TABLE IF NOT EXISTS samples (
-    series INTEGER, ts_ms BIGINT, quality UTINYINT, reason UTINYINT,
-    value DOUBLE, value_int BIGINT, value_text VARCHAR);
-CREATE TABLE IF NOT EXISTS ledger (
-    "group" VARCHAR, node VARCHAR, epoch VARCHAR, number BIGINT, device VARCHAR, digest VARCHAR,
-    samples INTEGER, dead INTEGER, collided INTEGER, first_ms BIGINT, last_ms BIGINT);
-"""
+REPLACE_S = 30.0
 
 
 class DuckFile:
@@ -40,6 +30,8 @@ class DuckFile:
         self._thread: ThreadPoolExecutor | None = None
         self._writing = asyncio.Lock()
         self._readers: set[duckdb.DuckDBPyConnection] = set()
+        self._snapshots = 0  # open ones: each has a cursor of its own for as long
+        self._shut = False  # nobody begins to read
         self._gate = threading.Condition()  # between readers and whoever closes
         self._on_commit: list[Callable[[], None]] = []
         self._on_rollback: list[Callable[[], None]] = []
@@ -85,15 +77,18 @@ class DuckFile:
             con.close()
 
     @contextmanager
-    def _reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor while it is used, in a thread; the file is not closed meanwhile."""
+    def _reader(self, of: duckdb.DuckDBPyConnection | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor while it is used, in a thread; the file is not closed meanwhile. of: one that is there already."""
         with self._gate:
-            cursor = self._connection().cursor()
+            if of is None:
+                self._gate.wait_for(lambda: not self._shut)
+            cursor = of or self._connection().cursor()
             self._readers.add(cursor)
         try:
             yield cursor
         finally:
-            cursor.close()
+            if of is None:
+                cursor.close()
             with self._gate:
                 self._readers.discard(cursor)
                 self._gate.notify_all()
@@ -137,6 +132,12 @@ class DuckFile:
         con = self._connection()
         await self._in_order(lambda: con.execute(sql, list(values)))
 
+    async def changed(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """A DELETE or UPDATE of the running transaction: how many rows it changed."""
+        con = self._connection()
+        ((rows,),) = await self._in_order(lambda: con.execute(sql, list(values)).fetchall())
+        return int(rows)
+
     async def insert(self, table: str, columns: dict[str, Any]) -> None:
         """A bulk insert of equally long numpy columns into the table's columns of the same names."""
         con = self._connection()
@@ -144,6 +145,22 @@ class DuckFile:
 
         def work() -> None:
             con.register("incoming", columns)
+            con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")  # noqa: S608 - names are ours
+            con.unregister("incoming")
+
+        await self._in_order(work)
+
+    async def replace(self, table: str, columns: dict[str, Any], keys: Sequence[str], bounds: tuple[int, int]) -> None:
+        """`insert` in the place of rows with the same keys. bounds: lowest and highest of the last key."""
+        con = self._connection()
+        names = ", ".join(f'"{name}"' for name in columns)
+        same = " AND ".join(f"{table}.{key} = incoming.{key}" for key in keys)
+
+        def work() -> None:
+            con.register("incoming", columns)
+            # The bounds let DuckDB pass over most of the table.
+            within = f"{table}.{keys[-1]} BETWEEN ? AND ?"
+            con.execute(f"DELETE FROM {table} USING incoming WHERE {within} AND {same}", list(bounds))  # noqa: S608
             con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")  # noqa: S608 - names are ours
             con.unregister("incoming")
 
@@ -168,6 +185,87 @@ class DuckFile:
                 return columns
 
         return await self._in_thread(work)
+
+    async def table(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """The same, as an Arrow table."""
+
+        def work() -> Any:
+            with self._reader() as cursor:
+                return cursor.sql(sql, params=list(values)).to_arrow_table()
+
+        return await self._in_thread(work)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Callable[[Path], Awaitable[None]]]:
+        """All that is committed now; what it yields copies it into a new DuckDB file, whatever is written meanwhile."""
+        kept = asyncio.ensure_future(asyncio.to_thread(self._cursor_kept))
+        try:
+            own = await asyncio.shield(kept)
+        except asyncio.CancelledError:
+            kept.add_done_callback(lambda done: None if done.exception() else self._given_back(done.result()))
+            raise
+
+        def begin() -> str:
+            with self._reader(own) as cursor:
+                cursor.execute("BEGIN")
+                ((name, _),) = cursor.execute("SELECT current_database(), count(*) FROM ledger").fetchall()
+                return str(name)
+
+        def copy(source: str, target: Path) -> None:
+            path = str(target).replace("'", "''")
+            with self._reader(own) as cursor:
+                cursor.execute(f"ATTACH '{path}' AS backup_copy")
+                cursor.execute(f'COPY FROM DATABASE "{source}" TO backup_copy')
+                cursor.execute("COMMIT")
+                cursor.execute("DETACH backup_copy")
+
+        try:
+            source = await self._in_thread(begin)
+            yield lambda target: self._in_thread(lambda: copy(source, target))
+        finally:
+            await asyncio.to_thread(self._given_back, own)
+
+    def _cursor_kept(self) -> duckdb.DuckDBPyConnection:
+        with self._gate:
+            self._gate.wait_for(lambda: not self._shut)
+            cursor = self._connection().cursor()
+            self._snapshots += 1
+            return cursor
+
+    def _given_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        cursor.close()
+        with self._gate:
+            self._snapshots -= 1
+            self._gate.notify_all()
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing is written meanwhile."""
+        async with self._writing:
+            await self.open()
+            yield
+
+    async def take_place(self, other: Path) -> None:
+        """Another file, which nobody has open, takes the place of this one, once nobody reads. Within `still`.
+
+        Raises StoreDown when somebody reads for too long; then all is as it was.
+        """
+        await self._in_order(lambda: self._replace(other))
+
+    def _replace(self, other: Path) -> None:
+        with self._gate:
+            self._shut = True
+            try:
+                # An open cursor would keep the old file, and the next connection would be one to it.
+                if not self._gate.wait_for(lambda: not self._readers and not self._snapshots, REPLACE_S):
+                    raise StoreDown(f"{self.path} cannot be replaced: somebody reads for longer than {REPLACE_S:g} s")
+                con, self._con = self._connection(), None  # when this fails the next transaction opens it anew
+                con.close()
+                other.replace(self.path)
+                self._connect()
+            finally:
+                self._shut = False
+                self._gate.notify_all()
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:

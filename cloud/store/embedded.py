@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ import duckdb
 import numpy as np
 
 from cloud.ledger import COLLIDED_SQL, REACH_SQL, RUNS_SQL, Held, Index, LedgerEntry, Reach, Run, Sums, held, window_sql
+from cloud.store import chart
 from cloud.store.columns import TEXTS, WIDE, sample_of, split
 from cloud.store.duck_file import DuckFile
-from cloud.store.port import Batch, BatchKey, DeviceId, LastValue, Refused, Series
-from cloud.store.reduce import reduced
+from cloud.store.duck_windows import DuckWindows
+from cloud.store.port import Aggregate, Batch, BatchKey, DeviceId, LastValue, Refused, Series, StoredTag
+from cloud.store.whole_rows import DayId, Of, TagId, duck_days, duck_rows
+from cloud.store.window_port import NothingRolled, Rolled
 from wire.columns import Fields, fields_of, joined_fields
+from wire.errors import StoreDown
 from wire.ids import NodeId
 from wire.tag import Datatype
 
@@ -26,11 +30,14 @@ _SPLIT = TEXTS | WIDE  # datatypes whose value is not just a float
 
 
 class EmbeddedStore:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rolled: Rolled | None = None) -> None:
         self.file = DuckFile(path)
+        self._rolled = rolled or NothingRolled()
         self._ids: dict[DeviceKey, dict[tuple[str, Datatype], int]] = {}
         self._forms: dict[DeviceKey, dict[Sequence[str], tuple[Sequence[Datatype], list[int]]]] = {}
         self._highest = 0
+        self._opened = False
+        self.windows = DuckWindows(self.file, self._known_series)
 
     @property
     def about(self) -> str:
@@ -44,6 +51,12 @@ class EmbeddedStore:
         for i, group, node, device, tag, kind in rows:
             self._ids.setdefault((NodeId(group, node), device), {})[tag, Datatype(kind)] = i
         self._highest = max((row[0] for row in rows), default=0)
+        self._opened = True
+
+    def _known_series(self) -> Mapping[DeviceKey, Mapping[tuple[str, Datatype], int]]:
+        if not self._opened:  # who asks of no series gets no rows, and would believe that there are none
+            raise StoreDown(f"{self.file.path}: is being opened, ask again in a moment")
+        return self._ids
 
     async def close(self) -> None:
         await self.file.close()
@@ -128,16 +141,26 @@ class EmbeddedStore:
         return list(newest.values())
 
     async def series(self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, points: int = 1000) -> Series:
-        ids = [i for (name, _), i in self._ids.get((node, device), {}).items() if name == tag]
-        if not ids:
-            return Series()
-        rows = await self.file.arrays(
-            "SELECT ts_ms, value, quality FROM samples WHERE series IN (SELECT unnest(?))"
-            " AND ts_ms >= ? AND ts_ms < ? ORDER BY ts_ms",
-            [ids, from_ms, to_ms],
+        return await chart.series(self.windows, self._rolled, TagId(node, device, tag), from_ms, to_ms, points)
+
+    async def aggregates(
+        self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, step_ms: int
+    ) -> list[Aggregate]:
+        return await chart.aggregates(self.windows, self._rolled, TagId(node, device, tag), from_ms, to_ms, step_ms)
+
+    async def tags(self) -> list[StoredTag]:
+        rows = await self.file.read(
+            'SELECT "group", node, device, tag, arg_max(datatype, b), min(a), max(b) FROM'
+            " (SELECT series, min(ts_ms) AS a, max(ts_ms) AS b FROM samples GROUP BY series) JOIN series ON series = id"
+            " GROUP BY ALL ORDER BY ALL"
         )
-        v = np.ma.filled(rows["value"].astype(np.float64), np.nan)
-        return reduced(np.asarray(rows["ts_ms"]), v, np.asarray(rows["quality"]).astype(np.int64), points)
+        return [StoredTag(NodeId(group, node), *row) for group, node, *row in rows]
+
+    def samples(self, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[Any]:
+        return duck_rows(self.file, of, from_ms, to_ms)
+
+    async def days(self) -> Mapping[DayId, int]:
+        return await duck_days(self.file)
 
 
 def _series(new: Mapping[SeriesKey, int]) -> dict[str, Any]:

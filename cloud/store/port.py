@@ -5,13 +5,17 @@ A sample is (group, edge node, device, tag, ts_ms). Every row holds a quality; a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from wire.block import Sample
 from wire.ids import NodeId
+
+if TYPE_CHECKING:
+    from cloud.store.whole_rows import DayId, Of
+    from cloud.store.window_port import WindowStore
 
 
 class DeviceId(NamedTuple):
@@ -34,8 +38,8 @@ class Batch:
     """One message's samples, in time order: what is written as a whole.
 
     samples: what goes into the database, a tuple or Columns. first_ms and last_ms cover the whole message. dead and
-    collided: samples of the message that do not go there, counted in the ledger. number, digest: as the gateway said;
-    a third-party node's batch has epoch ''.
+    collided: samples of the message that do not go there, counted in the ledger; restored: those that the archive put
+    there. number, digest: as the gateway said; a third-party node's batch has epoch ''.
     """
 
     node: NodeId
@@ -47,6 +51,7 @@ class Batch:
     historical: bool = False
     dead: int = 0
     collided: int = 0
+    restored: int = 0
     first_ms: int = 0
     last_ms: int = 0
 
@@ -74,14 +79,39 @@ class Series:
     """One tag between two times, oldest first.
 
     t: UTC epoch ms. v: the value as a number (booleans 0 and 1), None where BAD or a text. q: Quality codes.
-    source: 'raw', or which roll-up the points come from. When there are more rows than points wanted, each slice
-    of time keeps its lowest and its highest value: a spike is never smoothed away.
+    source: 'raw', or which roll-up ('1m', '15m', '1h') the points come from. When there are more rows than points
+    wanted, each slice of time keeps its lowest and its highest value: a spike is never smoothed away.
     """
 
     t: list[int] = field(default_factory=list)
     v: list[float | None] = field(default_factory=list)
     q: list[int] = field(default_factory=list)
     source: str = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """What the rows of one window come to. mean, min, max, last: None where no row has a number (num is 0)."""
+
+    start_ms: int
+    count: int
+    num: int
+    good: int
+    mean: float | None
+    min: float | None
+    max: float | None
+    last: float | None
+
+
+class StoredTag(NamedTuple):
+    """A tag that has rows. datatype: Sparkplug code of the newest one."""
+
+    node: NodeId
+    device: str
+    tag: str
+    datatype: int
+    first_ms: int
+    last_ms: int
 
 
 class TelemetryStore(Protocol):
@@ -122,4 +152,31 @@ class TelemetryStore(Protocol):
 
     async def series(self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, points: int = 1000) -> Series:
         """The tag's samples from from_ms (included) to to_ms (not included), about `points` of them at most."""
+        ...
+
+    async def aggregates(
+        self, node: NodeId, device: str, tag: str, from_ms: int, to_ms: int, step_ms: int
+    ) -> list[Aggregate]:
+        """The rows from from_ms (included) to to_ms (not included) by windows that begin at multiples of step_ms since
+        1970 (UTC), those without rows left out, oldest first. Raises ConfigError when they would be too many."""
+        ...
+
+    async def tags(self) -> list[StoredTag]:
+        """Every tag that has rows, in order."""
+        ...
+
+    @property
+    def windows(self) -> WindowStore:
+        """What roll-ups are made with."""
+        ...
+
+    def samples(self, of: Of, from_ms: int, to_ms: int) -> AsyncIterator[Any]:
+        """Whole rows from from_ms (included) to to_ms (not included) as Arrow record batches of whole_rows.ROWS.
+
+        Sorted by edge node, device, tag and time, in bounded memory.
+        """
+        ...
+
+    async def days(self) -> Mapping[DayId, int]:
+        """Rows of every group and UTC day, counted in the database."""
         ...

@@ -9,7 +9,7 @@ from cloud.store.port import Series
 from wire.block import FloatArray
 
 
-def reduced(t: NDArray[np.int64], v: FloatArray, q: NDArray[np.int64], points: int) -> Series:
+def reduced(t: NDArray[np.int64], v: FloatArray, q: NDArray[np.int64], points: int, source: str = "raw") -> Series:
     """About `points` of the rows at most, oldest first.
 
     t: shape (n,), rising. v: shape (n,), NaN where there is no value. q: shape (n,), Quality codes. A slice that
@@ -34,4 +34,4 @@ def reduced(t: NDArray[np.int64], v: FloatArray, q: NDArray[np.int64], points: i
         keep[gaps[first]] = True
         t, v, q = t[keep], v[keep], q[keep]
     numbers: list[float | None] = [None if x != x else x for x in v.tolist()]
-    return Series(t.tolist(), numbers, q.tolist(), "raw")
+    return Series(t.tolist(), numbers, q.tolist(), source)

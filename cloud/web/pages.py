@@ -52,6 +52,8 @@ def balance_rows(balance: Balance, t: Texts) -> list[BalanceRow]:
     total = balance.total
     whole = max(1, total.produced)
     rows = [(name, int(getattr(total, name))) for name in _SHARES]
+    if total.expired:
+        rows.append(("expired", total.expired))
     return [BalanceRow(t(f"balance.{name}"), count(n), min(100.0, 100 * n / whole), name) for name, n in rows]
 
 

@@ -78,6 +78,7 @@ ENGLISH: Mapping[str, str] = {
     "balance.dropped": "dropped",
     "balance.in_flight": "on the way",
     "balance.collided": "collided",
+    "balance.expired": "deleted by the database's own retention",
     "balance.dead_note": "{n} samples could not be stored and wait for a person as dead letters.",
     "balance.dropped_note": "{n} samples were given up for want of space; each is on a list.",
     "balance.suppressed": "{n} unchanged readings were not sent.",

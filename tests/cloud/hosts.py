@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cloud.app import Kept, remembered
+from cloud.app import Kept, remembered, removal_of
+from cloud.archive.marks import DayMarks
 from cloud.audit import Audit
 from cloud.balance import Balance
 from cloud.broker import Broker
@@ -25,10 +26,13 @@ from cloud.costs.tariff_file import load_tariff
 from cloud.counters import EpochSaid
 from cloud.dead_letters import DeadLetters
 from cloud.desk import Desk
+from cloud.duty import Duty
 from cloud.forgetting import Forgetting
 from cloud.hearing import Hearing
 from cloud.host import Host, wall_ms
 from cloud.live import LiveValues
+from cloud.retention.own import Expiry, own_retention_ms
+from cloud.retention.port import Removal
 from cloud.state.db import StateDb
 from cloud.state.host import HostState
 from cloud.state.ledger import SqlLedger
@@ -36,12 +40,15 @@ from cloud.stats import Stats
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
+from cloud.store.port import Batch
 from cloud.window import WindowAuditor
 from tests.cloud.small_gateway import SmallGateway
 from tests.servers import free_port, wait_for_port
 from wire.host_session import REORDER_MS
 
 ROOT = Path(__file__).parents[2]
+STARTED: list[subprocess.Popen[bytes]] = []
+"""Hosts of this process: what a failed test leaves running ends with the last test."""
 
 
 async def until(true: Callable[[], Any], timeout_s: float = 60.0) -> None:
@@ -63,6 +70,8 @@ class Running:
     db: StateDb
     desk: Desk
     forgetting: Forgetting
+    removal: Removal
+    marks: list[DayMarks]  # those that are to hear of what is written
 
     @property
     def stats(self) -> Stats:
@@ -93,6 +102,7 @@ async def running(
     online: bool = True,
     broker: Broker | None = None,
     reorder_ms: int = REORDER_MS,
+    duty: Duty | None = None,
 ) -> AsyncIterator[Running]:
     db = StateDb(folder / "state.db")
     await db.open()
@@ -113,6 +123,15 @@ async def running(
         await host.restore()
 
     broker = broker or Broker("127.0.0.1", port)
+    removal = removal_of(kept, db, duty or Duty())
+
+    marks: list[DayMarks] = []
+
+    async def about_to_write(batches: Sequence[Batch]) -> None:
+        await removal.settle()
+        for one in marks:
+            await one.touch(batches)
+
     collector = Collector(
         broker,
         "gaugeline",
@@ -126,18 +145,21 @@ async def running(
         restore,
         lambda: 0.0,
         reorder_ms,
+        duty,
+        about_to_write,
     )
     collector.remember(remembered(known))
-    audit = Audit(kept.store, kept.ledger, state, letters, collector.writing)
+    expiry = Expiry(kept.store, kept.ledger, state.restored, removal, lambda: own_retention_ms(kept.store), clock)
+    audit = Audit(kept.store, kept.ledger, state, letters, collector.writing, removal, expiry)
     host = Host(kept.store, live, state, hearing, audit, stats, load_tariff(EXAMPLE_TARIFF), str(broker), clock)
-    windows = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing)
+    windows = WindowAuditor(kept.store, kept.ledger, state, letters, collector.writing, removal, expiry)
     desk = Desk("gaugeline", collector, hearing.nodes, hearing.twins, windows, clock)
     forgetting = Forgetting(hearing.nodes, state, collector, host.audit, 86_400_000, clock)
     task = asyncio.create_task(collector.run())
     try:
         if online:
             await until(lambda: collector.online)
-        yield Running(host, kept, letters, state, collector, db, desk, forgetting)
+        yield Running(host, kept, letters, state, collector, db, desk, forgetting, removal, marks)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -175,6 +197,7 @@ class HostProcess:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
+        STARTED.append(self.process)
         if wait:
             wait_for_port(self.http, self.process)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +12,7 @@ import aiomqtt
 import pytest
 
 from cloud.balance import Counts
+from cloud.commands import Command
 from cloud.config import InfluxV1
 from tests.cloud.hosts import running, until
 from tests.cloud.small_gateway import T0, SmallGateway, row, tags
@@ -56,6 +57,25 @@ async def test_what_is_stored_is_confirmed_and_balanced(
             "flow": (19.0, Quality.GOOD, "bar"),
             "level": (38.0, Quality.GOOD, "bar"),
         }
+
+
+async def test_the_next_round_is_stored_while_confirmations_are_still_on_their_way(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, mosquitto.port) as host, gateway().connected(mosquitto.port) as gw:
+        go, say = asyncio.Event(), host.collector.say
+
+        async def later(commands: Iterable[Command]) -> None:
+            await go.wait()
+            await say(commands)
+
+        monkeypatch.setattr(host.collector, "say", later)
+        for i in range(3):
+            await gw.publish(gw.put("pump-1", [row(T0 + i, 1.0)]))
+            await until(lambda i=i: host.stats.counters["batches_stored"] == i + 1)
+        assert gw.confirmed == set()
+        go.set()
+        await until(lambda: gw.confirmed == {1, 2, 3})
 
 
 async def test_a_batch_that_comes_again_is_confirmed_again_and_stored_once(

@@ -16,9 +16,10 @@ from wire.ids import NodeId
 NODE = NodeId("plant", "gw-1")
 
 
-@pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[StateDb]:
-    found = StateDb(tmp_path / "state.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StateDb]:
+    is_file = request.param == "sqlite"
+    found = StateDb(tmp_path / "state.db" if is_file else request.getfixturevalue("postgres").new())
     await found.open()
     yield found
     await found.close()

@@ -55,6 +55,21 @@ async def test_a_file_that_is_no_database_is_told_in_words(tmp_path: Path) -> No
         await store.count()
 
 
+async def test_before_its_series_are_known_nobody_is_told_that_there_are_none(store: EmbeddedStore) -> None:
+    async with store.transaction():
+        await store.write([batch(1, flow(T0, 1.0))])
+    await store.close()
+    young = EmbeddedStore(store.file.path)
+    await young.file.open()
+    with pytest.raises(StoreDown, match="is being opened"):
+        await young.series(NODE, "pump-1", "flow", T0, T0 + 1)
+    with pytest.raises(StoreDown, match="is being opened"):
+        await young.windows.devices(NODE.group)
+    await young.open()
+    assert (await young.series(NODE, "pump-1", "flow", T0, T0 + 1)).v == [1.0]
+    await young.close()
+
+
 async def test_it_opens_again_after_a_fault_in_the_middle(store: EmbeddedStore) -> None:
     with pytest.raises(StoreDown):
         async with store.transaction():

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 
-from cloud.app import application, listening, stores
+from cloud.app import application, stores
 from cloud.broker import Broker
 from cloud.cli import main
-from cloud.config import Config, DuckDbFile, InfluxV1, load_config
+from cloud.config import Config, DuckDbFile, InfluxBucket, InfluxV1, Standby, load_config
+from cloud.front import listening
 from cloud.state.db import StateDb
+from cloud.state.place import PostgresDb
 from cloud.store.influx import InfluxStore
 from tests.cloud.hosts import HostProcess, running, until
 from tests.cloud.small_gateway import SmallGateway
@@ -74,20 +77,121 @@ def test_all_problems_at_once_with_file_line_and_key(tmp_path: Path) -> None:
         ("broker: {url: 'mqtt://x', password_file: nowhere}", "password_file"),
         ("store: influxdb+v1://x:port/y", "1: store"),
         ("store: influxdb+v1://x", "write duckdb:FILE"),
+        ("store: influxdb://x/?org=o", "names no bucket"),
+        ("store: influxdb://x/plant?bucket=b", "names no bucket"),
+        ("store: influxdb://me:secret@x/?bucket=b", "want a token, from a file"),
+        ("store: influxdb://x/?bucket=b&token=secret", "unknown token; there are: org, bucket, token_file"),
+        ("store: {url: 'influxdb://x/?bucket=b', token_file: nowhere}", "token_file: .*nowhere"),
+        ("store: {url: 'influxdb://x/?bucket=b', token_file: cloud.yaml}", "must hold the token and nothing else"),
+        ("store: {url: 'influxdb://x/?bucket=b', username: me}", "have a token_file and no user"),
+        ("store: {url: 'influxdb+https://x/?bucket=b', ca_file: nowhere}", "ca_file: .*nowhere is not there"),
+        ("store: influxdb+v1://x/y?retention_days=0", "retention_days: '0': a number of days"),
+        ("store: influxdb+v1://x/y?org=o", "unknown org; there are: ca_file, retention_days"),
+        ("store: {url: 'duckdb:x', retention_days: 3}", "a DuckDB file has no retention_days"),
         ("store: 'duckdb:'", "write duckdb:FILE"),
         ("reorder_s: 0", "1: reorder_s: 0: seconds are wanted"),
         ("reorder_s: yes", "seconds are wanted"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "cloud.yaml").write_text(f"{text}\n# two lines\n")
+    with pytest.raises(ConfigError, match=problem):
+        load_config(tmp_path / "cloud.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("state: {url: x.db, username: u}", "a state file has no user and password"),
+        ("state: mysql://u@h/d", "write the name of a file, or postgresql://USER@HOST:PORT/DATABASE"),
+        ("state: postgresql://u@h", "postgresql://USER@HOST:PORT/DATABASE"),
+        ("state: postgresql://h:port/d", "1: state: "),
+        ("state: postgresql://h/d?fsync=off", "unknown option fsync; there are: host, sslmode"),
+        ("groups: []", "a list of groups is wanted"),
+        ("groups: [a/b]", "group id 'a/b'"),
+        ("standby: {lease_s: 3}", "give this host's name"),
+        ("standby: {name: a, size: 3}", "give this host's name"),
+        ("standby: {name: a b}", "standby id 'a b'"),
+        ("standby: {name: a, lease_s: 0.5}", "at least 1 s"),
+        ("standby: a", "a DuckDB file .* belongs to one process"),
+        ("standby: a", "the hosts share their state, which a file .* cannot be"),
+    ],
+)
+def test_wrong_settings_of_state_groups_and_standby(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "cloud.yaml").write_text(text)
     with pytest.raises(ConfigError, match=problem):
         load_config(tmp_path / "cloud.yaml", {})
 
 
+def test_a_standby_is_refused_with_a_file_for_samples_or_state(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--standby", "host-a", "--state", str(tmp_path / "state.db")]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1].strip() for line in told] == ["standby", "standby"]
+    assert "--store influxdb+v1://" in told[0]
+    assert "--state postgresql://" in told[1]
+
+
+def test_settings_of_state_groups_and_standby(tmp_path: Path) -> None:
+    (tmp_path / "state.password").write_text("very secret\n")
+    docs = Path(__file__).parents[2] / "docs"
+    texts = re.findall(r"^```yaml\n(.*?)^```", (docs / "standby.md").read_text(), re.M | re.S)
+    texts += re.findall(r"^```yaml\n(state: .*?)^```", (docs / "stores.md").read_text(), re.M | re.S)
+    assert len(texts) == 2
+    found = []
+    for text in texts:
+        (tmp_path / "cloud.yaml").write_text(text)
+        found.append(load_config(tmp_path / "cloud.yaml", {"groups": "a, b,a"}))
+    first, second = found
+    assert first.standby == Standby("host-a", 5.0)
+    assert first.state == PostgresDb("db.plant", "gaugeline", 5432, "gaugeline", "very secret")
+    assert isinstance(second.state, PostgresDb)
+    assert second.state.options == (("sslmode", "verify-full"),)
+    assert (second.groups, second.standby) == (("a", "b"), None)
+    given = load_config(None, {"state": "postgresql:///d?host=/run/pg", "store": "influxdb+v1://h/d", "standby": "me"})
+    assert (given.state, given.standby) == (PostgresDb("/run/pg", "d"), Standby("me", 5.0))
+    assert "very secret" not in f"{first}"
+
+
+@pytest.mark.parametrize(
+    ("text", "store"),
+    [
+        ("influxdb+v1://db/plant", InfluxV1("http://db:8086", "plant")),
+        ("influxdb+v1+https://[::1]:9/a?retention_days=90", InfluxV1("https://[::1]:9", "a", retention_days=90)),
+        ("influxdb://db/?bucket=b&org=my%20plant", InfluxBucket("http://db:8086", "b", "my plant")),
+        ("influxdb+https://eu/?bucket=b&token_file=t", InfluxBucket("https://eu:443", "b", "", "s3")),
+        (
+            "{url: 'influxdb://db:1/?bucket=b', token_file: t, retention_days: 7}",
+            InfluxBucket("http://db:1", "b", "", "s3", None, 7),
+        ),
+    ],
+)
+def test_each_store_is_one_line(tmp_path: Path, text: str, store: InfluxV1 | InfluxBucket) -> None:
+    (tmp_path / "t").write_text("s3\n")
+    (tmp_path / "cloud.yaml").write_text(f"store: {text}\n")
+    assert load_config(tmp_path / "cloud.yaml", {}).store == store
+
+
+def test_store_and_state_of_the_docs_are_valid_ones(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
+    for name in ("token", "plant-ca.crt", "state.password"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "cloud.yaml").write_text("".join(blocks))
+    config = load_config(tmp_path / "cloud.yaml", {})
+    url = "https://influx.plant.example:8086"
+    assert config.store == InfluxBucket(url, "gaugeline", "plant", "x", tmp_path / "plant-ca.crt", 400)
+    verified = (("sslmode", "verify-full"),)
+    assert config.state == PostgresDb("db.plant", "gaugeline", 5432, "gaugeline", "x", verified)
+
+
 def test_the_composition_root_picks_the_store(tmp_path: Path) -> None:
     kept = stores(Config(store=InfluxV1("http://x:1", "db")), StateDb(tmp_path / "s.db"))
     assert isinstance(kept.store, InfluxStore)
+    kept = stores(Config(store=InfluxBucket("http://x:1", "b")), StateDb(tmp_path / "s.db"))
+    assert isinstance(kept.store, InfluxStore)
+    assert "bucket b" in kept.store.about
 
 
 def test_an_address_that_is_not_ours_is_told() -> None:
@@ -186,7 +290,7 @@ async def test_every_route_answers(tmp_path: Path, mosquitto: Mosquitto) -> None
             assert stats["latency_ms"]["n"] == 8
             assert stats["latency_ms"]["p99"] >= stats["latency_ms"]["p50"] > 0
             assert stats["store"].startswith("DuckDB")
-            assert (await get("/api/dead-letters")).json() == []
+            assert (await get("/api/dead-letters")).json() == {"items": [], "next": None}
             assert (await get("/api/records?kind=gap")).json() == []
             assert (await get("/openapi.json")).json()["info"]["title"] == "Gaugeline"
             await get("/api/energy/today?asset=nobody", 404)

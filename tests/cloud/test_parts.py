@@ -144,7 +144,7 @@ async def test_what_waits_keeps_its_order_and_its_bounds(monkeypatch: pytest.Mon
 
 
 async def test_a_round_collects_for_its_time_and_backlog_only_until_it_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloud.pending.MOST_IN_ROUND", 6)
+    monkeypatch.setattr("cloud.pending.ENOUGH", 6)
     pending = Pending()
     slept: list[float] = []
     comes: list[Data] = []
@@ -167,7 +167,7 @@ async def test_a_round_collects_for_its_time_and_backlog_only_until_it_pauses(mo
     pending.put_back([late])
     slept.clear()
     await pending.collect(0.1, 0.04)
-    assert slept == []  # a round is full
+    assert slept == []  # there is enough
     assert len(pending.take()) == 3
     pending.put(live)
     await pending.collect(0.1, 0.04)
@@ -369,7 +369,8 @@ class TestState:
             assert await state.figures() == {(NODE, "duplicates"): 4}
             assert list((await letters.counts()).values()) == [1]
             # A decision is made once: at the second attempt the batch meets its own samples.
-            assert await state.decided_collisions(KEY, {("t", 99)} if again else {("t", 1)}) == {("t", 1)}
+            met = await state.decided(KEY, "d", {("t", 99)} if again else {("t", 1)})
+            assert met == ({("t", 1)}, 0)
             await db.close()
         with pytest.raises(StoreDown, match="not open"):
             await letters.counts()

@@ -1,4 +1,4 @@
-"""What every store of samples and every ledger promises: DuckDB in one file, and a real InfluxDB."""
+"""What every store of samples and every ledger promises: DuckDB in one file, a real InfluxDB, a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 from cloud.ledger import LAST, Ledger, Numbers, Sums, entry_of
 from cloud.state.db import StateDb
 from cloud.state.ledger import SqlLedger
+from cloud.store import whole_rows
+from cloud.store.columns import sample_of
 from cloud.store.embedded import EmbeddedLedger, EmbeddedStore
 from cloud.store.influx import InfluxStore
 from cloud.store.influx_http import InfluxHttp
 from cloud.store.port import Batch, BatchKey, DeviceId, TelemetryStore
+from cloud.store.whole_rows import DAY_MS, ROWS, DayId, Of
 from wire.block import Quality, Reason, Sample
 from wire.columns import Columns, fields_of
 from wire.ids import NodeId
@@ -41,7 +44,7 @@ class Pair:
         assert refused == []
 
 
-@pytest.fixture(params=["duckdb", "influxdb"])
+@pytest.fixture(params=["duckdb", "influxdb", "influxdb and postgresql"])
 async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
     if request.param == "duckdb":
         store = EmbeddedStore(tmp_path / "samples.duckdb")
@@ -53,7 +56,8 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     else:
         server = request.getfixturevalue("influxdb")
         influx = InfluxStore(InfluxHttp(server.url, f"db {uuid4().hex}"))
-        state = StateDb(tmp_path / "state.db")
+        is_file = request.param == "influxdb"
+        state = StateDb(tmp_path / "state.db" if is_file else request.getfixturevalue("postgres").new())
         await influx.open()
         await state.open()
         sql = SqlLedger(state)
@@ -163,6 +167,53 @@ async def test_epochs_of_one_device_that_overlap_in_time_are_noticed(pair: Pair)
     assert not overlaps(NODE, "pump-1", "e2", T0 + 101, T0 + 200)
     assert not overlaps(NODE, "pump-1", "e1", T0 + 100, T0 + 200)
     assert not overlaps(NODE, "pump-2", "e2", T0, T0 + 200)
+
+
+async def rows(pair: Pair, of: Of, from_ms: int, to_ms: int) -> list[tuple[str, str, Sample]]:
+    """Through the whole way back: (node, device, sample) in the order of the batches."""
+    found = []
+    async for part in pair.store.samples(of, from_ms, to_ms):
+        assert part.schema.equals(ROWS)
+        for row in part.to_pylist():
+            facts = [
+                row[k] for k in ("tag", "datatype", "ts_ms", "quality", "reason", "value", "value_int", "value_text")
+            ]
+            assert row["group"] == of.group
+            found.append((row["node"], row["device"], sample_of(*facts)))
+    return found
+
+
+async def test_whole_rows_come_back_exactly_and_sorted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    retyped = [
+        Sample("f32", Datatype.INT32, T0 + 500, Quality.GOOD, 7),
+        Sample("f32", Datatype.FLOAT, T0 + 600, Quality.GOOD, 1.5),
+    ]
+    await pair.keep(batch(1, *(replace_stamp(s, T0 + 100) for s in EVERY_KIND)), batch(3, *retyped))
+    await pair.keep(
+        batch(2, *EVERY_KIND), batch(4, flow(T0, 1.0), device=""), batch(5, flow(T0 - 1, 9.0), flow(T0 + 1000, 9.0))
+    )
+    kinds = [s._replace(ts_ms=ts) for s in EVERY_KIND for ts in (T0, T0 + 100)] + retyped
+    wanted = [("gw-1", "", flow(T0, 1.0))] + [
+        ("gw-1", "pump-1", s) for s in sorted(kinds, key=lambda s: (s.name, s.ts_ms))
+    ]
+    assert await rows(pair, Of("plant"), T0, T0 + 1000) == wanted
+    for limit in ("MOST_ROWS", "MOST_ANSWERED"):  # one tag's rows are then halved by time
+        monkeypatch.setattr(whole_rows, limit, 1)
+    assert await rows(pair, Of("plant"), T0, T0 + 1000) == wanted
+    one = Of("plant", "gw-1", "pump-1", "f32")
+    assert [s.ts_ms - T0 for _, _, s in await rows(pair, one, T0, T0 + 600)] == [0, 100, 500]
+    assert await rows(pair, Of("elsewhere"), 0, T0 * 2) == []
+    assert await rows(pair, Of("plant"), 5, 6) == []
+
+
+async def test_days_are_counted_per_group(pair: Pair) -> None:
+    assert await pair.store.days() == {}
+    night = (T0 // DAY_MS) * DAY_MS
+    other = replace(batch(9, flow(night, 1.0)), node=NodeId("site b", "gw"))
+    await pair.keep(batch(1, flow(night - 1, 1.0), flow(night, 1.0), flow(night + 5, None)), other)
+    day = night // DAY_MS
+    assert await pair.store.days() == {DayId("plant", day - 1): 1, DayId("plant", day): 2, DayId("site b", day): 1}
+    assert DayId("plant", day).date == "2023-11-14"
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5)), max_size=40))

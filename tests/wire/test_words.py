@@ -120,7 +120,8 @@ def test_only_64_bit_integers_booleans_and_texts_stay_out_of_float64() -> None:
 
 
 def test_the_error_tree_is_drawn_as_it_is() -> None:
-    drawn = re.findall(r"(?:├──|└──|^) ?(\w+(?:Error|Down|Silent|Garbled|Refused|Full))", errors.__doc__ or "", re.M)
+    ends = "Error|Down|Silent|Garbled|Refused|Full|Lost"
+    drawn = re.findall(rf"(?:├──|└──|^) ?(\w+(?:{ends}))", errors.__doc__ or "", re.M)
     real = [c.__name__ for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.GaugelineError)]
     assert sorted(drawn) == sorted(real)
 

@@ -1,0 +1,1 @@
+"""Questions to the archive as Ibis expressions: DuckDB answers them on one machine, Spark where a fleet outgrows it."""

@@ -1,0 +1,1 @@
+"""Roll-ups: which windows are to be computed, and who does it."""

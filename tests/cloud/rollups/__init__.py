@@ -1,0 +1,1 @@
+"""Tests of roll-ups beside those of the contract of stores."""
