@@ -173,7 +173,7 @@ class Postgres:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, **self._as_user()
             )
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while True:
             try:
                 psycopg.connect(self.dsn("postgres"), connect_timeout=2).close()
