@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.servers import InfluxDB, Mosquitto, Postgres
 
 # What a shell starts in the background ignores SIGINT, and so would the programs that tests start and press Ctrl-C on.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+FIRST_PORT, PORTS, PLACES = 12_000, 2_500, 8  # below those of outgoing connections
 
 # They measure when something happens, which a busy neighbour spoils: the others are nice beside them, and they wait
 # more than they work.
@@ -48,6 +51,14 @@ ALONE = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--group", choices=("alone", "others"), help="only files of this group are looked at")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every process of tests has ports of its own: one finds a free port some time before its server listens on it."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    place = (worker + (2 if config.getoption("--group") == "others" else 0)) % PLACES
+    first = FIRST_PORT + place * PORTS
+    os.environ["GAUGELINE_PORTS"] = f"{first}-{first + PORTS - 1}"
 
 
 def _is_alone(path: Path) -> bool:

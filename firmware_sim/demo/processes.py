@@ -23,26 +23,41 @@ class DemoError(Exception):
     """The demo cannot go on; the text says what to do."""
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now.
+    """A TCP port of 127.0.0.1 that nobody listens on now, and that this process was not given lately.
 
     Below those that outgoing connections get: one of theirs may be in use again before it is bound, or while the
-    server that it was found for is started again.
+    server that it was found for is started again. GAUGELINE_PORTS=FIRST-LAST says which instead: programs that run
+    beside each other must not find the same one.
     """
-    try:
-        above = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    except OSError:
-        above = 32_768
-    ports = range(max(10_000, above - 20_000), above)
+    ports = _ports()
+    if len(_given) > len(ports) // 2:
+        _given.clear()
     dice = random.SystemRandom()
     for port in (dice.choice(ports) for _ in range(1_000 if ports else 0)):
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         found: int = probe.getsockname()[1]
         return found
+
+
+def _ports() -> range:
+    first, _, last = os.environ.get("GAUGELINE_PORTS", "").partition("-")
+    if first.isdecimal() and last.isdecimal():
+        return range(int(first), int(last) + 1)
+    try:
+        above = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        above = 32_768
+    return range(max(10_000, above - 20_000), above)
 
 
 def check_port(host: str, port: int, setting: str) -> None:

@@ -166,6 +166,7 @@ async def host(port: int, online: bool = True, confirm: bool = True) -> AsyncIte
             if listening.done():
                 listening.result()  # a failed assertion of the host fails the test
             listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
 
 async def _only_ours(found: Host) -> None:

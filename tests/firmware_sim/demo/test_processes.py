@@ -129,3 +129,12 @@ def test_a_wrong_call_ends_before_anything_is_started(tmp_path: Path, wrong: lis
 def test_a_folder_that_cannot_be_made_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--folder", "/proc/gaugeline", "--http", f"127.0.0.1:{free_port()}"]) == 1
     assert "/proc/gaugeline" in capsys.readouterr().err
+
+
+def test_free_ports_are_those_that_were_asked_for_and_none_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = free_port()
+    monkeypatch.setenv("GAUGELINE_PORTS", f"{first}-{first + 39}")
+    monkeypatch.setattr("firmware_sim.demo.processes._given", set())
+    found = [free_port() for _ in range(20)]
+    assert len(set(found)) == 20
+    assert all(first <= port < first + 40 for port in found)
